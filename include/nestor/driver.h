@@ -1,0 +1,181 @@
+/* The driver contract: how to speak to one kind of hypervisor.
+ *
+ * A driver is one `const struct driver`; an opened hypervisor is an opaque `struct hypervisor *` made by open and
+ * ended by close. No file-level state: several hypervisors of one kind are open at once, at any level. A driver
+ * never asks which level it is at: it gets an access (transport.h) and works through it.
+ *
+ *   open -> check, observe, ensure_image, ensure_network                       (once, before machines)
+ *           create -> expose -> start -> address -> ... -> stop -> remove      (per machine)
+ *        -> close
+ *
+ * Every operation blocks, ends soon after its context does, is idempotent (asking for what is already so
+ * succeeds), and may be called from several threads at once for different machines. What an operation made must
+ * be found again by `observe` from the moment the side effect exists, so that a killed run leaves nothing
+ * unknown: the ownership tag is written with, or before, the object itself.
+ */
+#ifndef NESTOR_DRIVER_H
+#define NESTOR_DRIVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "nestor/context.h"
+#include "nestor/error.h"
+#include "nestor/image.h"
+#include "nestor/lab.h"
+#include "nestor/transport.h"
+
+#define DRIVER_API 1
+
+struct hypervisor; /* each driver defines its own */
+
+/* What marks a machine as ours on its hypervisor. */
+struct tag {
+    const char *lab_id; /* 16 hex digits */
+    const char *path;   /* "quickstart/kvm1/web1" */
+};
+
+/* How to open a hypervisor. Everything is borrowed for the life of the handle. */
+struct hypervisor_config {
+    const char *subject; /* "host local" or "quickstart/kvm1": for messages */
+    struct access *access;
+    const struct param *params; /* the host's parameters from the spec; none for a guest hypervisor */
+    size_t nparams;
+    const char *home;  /* nestor's state directory, for drivers that keep files on this machine */
+    bool accelerated;  /* false: its children run without hardware help (verify failed and nesting: preferred) */
+};
+
+/* What a machine is to be. Borrowed for the call. */
+struct machine_spec {
+    struct tag tag;
+    const char *name; /* machine_native_name */
+    const char *uuid;
+    const char *mac;
+    uint32_t cpus;
+    uint64_t memory, disk; /* bytes; disk 0: the image's */
+    bool expose;           /* hardware virtualization on for it */
+    const struct image *image;
+    const void *seed; /* the NoCloud volume (image.h) */
+    size_t seed_len;
+    uint16_t ssh_port; /* port inside the machine that must be reachable */
+    const char *digest; /* of all of the above but the seed: kept with the machine, given back by observe */
+};
+
+enum power { POWER_ABSENT, POWER_OFF, POWER_ON, POWER_BROKEN /* there, but only remove can help */ };
+const char *power_name(enum power p);
+
+/* One machine of ours as the hypervisor has it. Strings are owned by the observation. */
+struct observed {
+    const char *lab_id, *path, *name;
+    const char *digest; /* "" if unknown */
+    enum power power;
+    bool exposed; /* as read back from the hypervisor */
+};
+struct observation {
+    struct arena arena;
+    struct observed *items;
+    size_t n;
+};
+void observation_free(struct observation *o); /* NULL-safe; frees the struct too */
+
+/* Where a machine answers, as seen from its hypervisor's access. */
+struct endpoint {
+    char host[64]; /* numeric address */
+    uint16_t port; /* where its ssh_port is reached (differs behind a port forward) */
+};
+
+/* Can the hypervisor nest, and how fast is it? */
+struct capability {
+    bool can_nest;
+    bool emulated;            /* no hardware help: everything is slow, timeouts are longer */
+    char flag[8];             /* "vmx", "svm" or "" : what a guest with expose on will see */
+    char reason[32];          /* reason code when !can_nest ("host-nested-off" ...), else "" */
+    char detail[256];         /* one sentence */
+    uint64_t memory_free;     /* bytes; UINT64_MAX: unknown */
+    uint64_t disk_free;       /* bytes where machines are kept */
+    uint32_t cpus;
+};
+
+enum driver_feature {
+    DRIVER_LINKED_CLONE = 1 << 0,
+    DRIVER_SNAPSHOT = 1 << 1,
+    DRIVER_GUEST = 1 << 2, /* can be the inside of a guest hypervisor (`hypervisor: NAME`) */
+    DRIVER_HOST = 1 << 3,  /* can be a host (`driver: NAME`) */
+};
+
+struct driver_param {
+    const char *key;
+    const char *help;
+    bool required;
+};
+
+struct driver {
+    size_t size;  /* sizeof(struct driver): fields are only ever added at the end */
+    unsigned api; /* DRIVER_API */
+    const char *name;
+    const char *summary;
+    unsigned features; /* enum driver_feature */
+    const struct driver_param *params; /* ends with key NULL */
+    uint32_t parallel; /* default for "most operations at once" */
+    uint32_t boot_timeout_s, boot_timeout_emulated_s; /* defaults until a machine is ready */
+
+    int (*open)(const struct hypervisor_config *config, struct hypervisor **ret, const struct context *ctx,
+                struct error *err);
+    void (*close)(struct hypervisor *hv);
+
+    int (*check)(struct hypervisor *hv, struct capability *ret, const struct context *ctx, struct error *err);
+    /* Everything of lab_id (NULL: of any lab) found by its tag, in one bulk read. */
+    int (*observe)(struct hypervisor *hv, const char *lab_id, struct observation **ret, const struct context *ctx,
+                   struct error *err);
+    /* The image is there, whole (checksummed), copied at most once per hypervisor. */
+    int (*ensure_image)(struct hypervisor *hv, const struct image *image, progress_fn progress, void *data,
+                        const struct context *ctx, struct error *err);
+    int (*ensure_network)(struct hypervisor *hv, const struct context *ctx, struct error *err);
+
+    /* A clone, tagged, powered off. Half-made leftovers of an earlier try with the same tag are replaced. */
+    int (*create)(struct hypervisor *hv, const struct machine_spec *spec, const struct context *ctx,
+                  struct error *err);
+    /* Turns nesting on or off while powered off, reads it back into *ret_exposed. */
+    int (*expose)(struct hypervisor *hv, const struct machine_spec *spec, bool on, bool *ret_exposed,
+                  const struct context *ctx, struct error *err);
+    int (*start)(struct hypervisor *hv, const struct machine_spec *spec, const struct context *ctx,
+                 struct error *err);
+    /* Asks the guest to power off and waits until it has; at the context's end ERR_TIMEOUT. */
+    int (*stop)(struct hypervisor *hv, const struct tag *tag, const struct context *ctx, struct error *err);
+    int (*power_cut)(struct hypervisor *hv, const struct tag *tag, const struct context *ctx, struct error *err);
+    /* Waits until the machine has an address (matched by our MAC). Ends at once with ERR_DIED, and the end of its
+     * console as the cause, if it is not running. */
+    int (*address)(struct hypervisor *hv, const struct machine_spec *spec, struct endpoint *ret,
+                   const struct context *ctx, struct error *err);
+    /* The last bytes of its serial console, printable. */
+    int (*console)(struct hypervisor *hv, const struct tag *tag, struct buffer *ret, const struct context *ctx,
+                   struct error *err);
+    /* Machine, disks, seed and whatever else create made are gone when this returns 0. Needs neither the spec nor
+     * the image; powers off first. */
+    int (*remove)(struct hypervisor *hv, const struct tag *tag, const struct context *ctx, struct error *err);
+    /* Images and whatever else ensure_* copied to this hypervisor and no machine uses. Optional. */
+    int (*prune)(struct hypervisor *hv, const struct context *ctx, struct error *err);
+
+    /* Optional: how to get into a machine other than by SSH to its address (the fake driver's machines). The access
+     * returned is the caller's to close. */
+    int (*connect)(struct hypervisor *hv, const struct machine_spec *spec, struct access **ret,
+                   const struct context *ctx, struct error *err);
+
+    /* Optional (issue: snapshots). */
+    int (*snapshot)(struct hypervisor *hv, const struct tag *tag, const char *name, const struct context *ctx,
+                    struct error *err);
+    int (*revert)(struct hypervisor *hv, const struct tag *tag, const char *name, const struct context *ctx,
+                  struct error *err);
+    int (*drop_snapshot)(struct hypervisor *hv, const struct tag *tag, const char *name, const struct context *ctx,
+                         struct error *err);
+};
+
+/* The table of all drivers (drivers/table.c). NULL if there is none of that name. */
+const struct driver *driver_find(const char *name);
+/* Calls fn for each driver in table order. */
+void driver_each(void (*fn)(void *data, const struct driver *driver), void *data);
+
+/* The value of a host parameter, or fallback. */
+const char *param_get(const struct hypervisor_config *config, const char *key, const char *fallback);
+
+#endif

@@ -1,0 +1,61 @@
+/* Images: what a template name stands for on this machine's disk, and the seed that gives a clone its identity.
+ *
+ * The catalogue lives in the cache directory: images/NAME/{disk.qcow2,vmlinuz,initrd.img,cmdline,manifest.json}.
+ * A built-in name (templates/images/NAME) is built by its recipe; a path or URL is checked and copied or
+ * downloaded. Everything is addressed by the SHA-256 of its disk.
+ */
+#ifndef NESTOR_IMAGE_H
+#define NESTOR_IMAGE_H
+
+#include "nestor/context.h"
+#include "nestor/error.h"
+#include "nestor/event.h"
+#include "nestor/identity.h"
+#include "nestor/lab.h"
+#include "nestor/transport.h"
+
+/* A template resolved to files. Owns its strings; free with image_free. */
+struct image {
+    char *name;
+    char *disk; /* absolute path */
+    char *format; /* "qcow2" | "raw" */
+    char sha256[65]; /* of the disk */
+    uint64_t virtual_size; /* bytes, from the qcow2 header or the file size */
+    uint64_t file_size;
+    enum boot_kind boot;
+    char *kernel, *initrd, *cmdline; /* for BOOT_KERNEL; absolute paths; sha256 below */
+    char kernel_sha256[65], initrd_sha256[65];
+    char *user; /* default login */
+};
+void image_free(struct image *image); /* NULL-safe; frees the struct too */
+
+/* Finds the template's files, building or downloading nothing. ERR_NOT_FOUND with the mend
+ * "run 'nestor image build NAME'". Checks the manifest's sizes and mtimes; full hashing is image_verify's job. */
+int image_find(const struct template *t, struct image **ret, struct error *err) NESTOR_CHECKED;
+/* image_find, and if it is missing: build by recipe, or download, or import. Progress goes to the sink. A lock file
+ * lets one nestor at a time make one image; the second waits and then finds it. */
+int image_ensure(const struct template *t, bool rebuild, struct image **ret, struct event_sink *sink,
+                 const struct context *ctx, struct error *err) NESTOR_CHECKED;
+/* Hashes the files again and compares with the manifest: ERR_CHECKSUM names file, expected and found. */
+int image_verify(const struct image *image, struct error *err) NESTOR_CHECKED;
+int image_remove(const char *name, struct error *err) NESTOR_CHECKED;
+/* Names in the catalogue (built or not): calls fn for each, in name order. image is NULL for a recipe not built. */
+int image_list(void (*fn)(void *data, const char *name, const struct image *image), void *data, struct error *err)
+    NESTOR_CHECKED;
+
+/* --- the NoCloud seed (image/seed.c) --- */
+
+struct seed {
+    const char *instance_id; /* the machine's UUID */
+    const char *hostname;
+    const char *ssh_user;
+    const char *authorized_key;      /* the lab's public key line */
+    const struct keypair *host_key;  /* the machine's SSH host key */
+    const char *extra_user_data;     /* the spec's user-data, or NULL */
+};
+/* A FAT volume labelled CIDATA with meta-data and user-data, as cloud-init's NoCloud reads it
+ * (cloudinit.readthedocs.io, "NoCloud"), written by nestor itself: no mkfs, no mount, no root. Deterministic.
+ * With extra user-data, user-data is a MIME multi-part whose first part is nestor's. */
+int seed_build(const struct seed *seed, struct buffer *ret, struct error *err) NESTOR_CHECKED;
+
+#endif
