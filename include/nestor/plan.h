@@ -9,7 +9,7 @@
 
 #include "nestor/inventory.h"
 
-/* X(symbol, name, units, heading): units is what it costs of its hypervisor's `parallel` (0: only waits). */
+/* X(symbol, name, units): units is what it costs of its hypervisor's `parallel` (0: only waits). */
 #define STEP_KINDS(X)               \
     X(STEP_IMAGE, "image", 1)       \
     X(STEP_NETWORK, "network", 1)   \
@@ -42,7 +42,8 @@ struct step {
     uint32_t nnext, first_next; /* steps that wait for this one: plan->next[first_next ...] */
 };
 
-enum change { CHANGE_NONE, CHANGE_CREATE, CHANGE_START, CHANGE_REPLACE, CHANGE_REMOVE, CHANGE_CHECK };
+/* CHANGE_CHECK: it is there and runs, but was not proved ready yet. */
+enum change { CHANGE_NONE, CHANGE_CREATE, CHANGE_START, CHANGE_RESTART, CHANGE_REPLACE, CHANGE_REMOVE, CHANGE_CHECK };
 
 struct plan {
     struct arena arena;
@@ -57,11 +58,14 @@ struct plan {
 };
 
 /* Machines in the spec come to be and run; machines no longer in it are removed; changed ones are replaced.
- * recheck: verify guest hypervisors that run already. */
+ * A guest hypervisor that runs already is reached and verified again before anything is changed inside it. */
 int plan_up(const struct inventory *inv, struct plan **ret, struct error *err) NESTOR_CHECKED;
 /* Everything nestor has a record of, or the hypervisors show with this lab's tag, goes. */
 int plan_down(const struct inventory *inv, struct plan **ret, struct error *err) NESTOR_CHECKED;
 void plan_free(struct plan *plan); /* NULL-safe */
+
+/* "create", "start" ... for tables and JSON; static storage. */
+const char *change_name(enum change change);
 
 /* Sum of what the plan adds on each host: checked against capability before anything is made. */
 struct demand {

@@ -1,8 +1,7 @@
 /* Running a plan: one scheduler loop on the calling thread, worker threads for the steps, counted readiness,
  * limits per hypervisor, the journal around each side effect.
  *
- * The scheduler is generic: it takes steps and a function to carry one out, so tests run it with a function of
- * their own (run_schedule), and the lab runner (run_plan) is one user of it.
+ * The scheduler itself knows nothing of labs (orchestrator/run/schedule.h): tests run it with tasks of their own.
  */
 #ifndef NESTOR_RUN_H
 #define NESTOR_RUN_H
@@ -13,8 +12,7 @@
 #include "nestor/state.h"
 
 struct run_options {
-    uint32_t parallel;        /* most steps at once over all; 0: 64 */
-    bool keep_going;          /* after a failure go on with what does not depend on it (always the case for down) */
+    uint32_t parallel; /* most steps at once over all; 0: 64 */
 };
 
 struct run_result {
@@ -22,7 +20,7 @@ struct run_result {
     struct error first;           /* the first failure */
 };
 
-/* Runs the plan to its end, or until cancelled (no new steps; those running are asked to end). Returns 0 when every
+/* Runs the plan to its end (after a failure, everything that does not depend on it), or until cancelled (no new steps; those running are asked to end). Returns 0 when every
  * step was done; -1 with the first failure otherwise. Journal, records and evidence are in `state` after each step.
  * The lab's lock is held by the caller. */
 int run_plan(struct plan *plan, struct reach *reach, struct state *state, const struct secret *secret,

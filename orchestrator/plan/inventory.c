@@ -1,0 +1,258 @@
+#include "nestor/inventory.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "plan/index.h"
+
+struct builder {
+    struct inventory *inv;
+    struct path_index index;
+    size_t cap;
+};
+
+static struct row *add_row(struct builder *b, const char *path) {
+    struct inventory *inv = b->inv;
+    if (inv->nrows == b->cap) {
+        b->cap = b->cap ? b->cap * 2 : 64;
+        inv->rows = xrealloc(inv->rows, b->cap * sizeof *inv->rows);
+    }
+    struct row *row = &inv->rows[inv->nrows];
+    *row = (struct row){.path = path, .parent = LAB_NONE, .host = LAB_NONE, .seen = SEEN_UNKNOWN, .seen_digest = ""};
+    path_index_put(&b->index, path, (uint32_t)inv->nrows++);
+    return row;
+}
+
+static int find_driver(const char *name, const char *subject, const struct driver **ret, struct error *err) {
+    *ret = driver_find(name);
+    if (*ret)
+        return 0;
+    error_set(err, ERR_UNSUPPORTED, subject, "this nestor has no driver '%s'", name);
+    return error_mend(err, "run 'nestor doctor' to see the drivers this build has");
+}
+
+static int add_host(struct inventory *inv, const char *name, const char *driver, const struct param *params,
+                    size_t nparams, uint32_t parallel, struct error *err) {
+    struct inventory_host host = {.name = name, .params = params, .nparams = nparams, .parallel = parallel};
+    if (find_driver(driver, name, &host.driver, err))
+        return -1;
+    if (!host.parallel)
+        host.parallel = host.driver->parallel;
+    inv->hosts[inv->nhosts++] = host;
+    return 0;
+}
+
+static uint32_t find_host(const struct inventory *inv, const char *name) {
+    for (uint32_t i = 0; i < inv->nhosts; i++)
+        if (strcmp(inv->hosts[i].name, name) == 0)
+            return i;
+    return LAB_NONE;
+}
+
+/* Hosts of the spec first, in its order, so that lab->machines[i].host is an index here too. */
+static int add_hosts(struct inventory *inv, const struct lab *lab, const struct lab_contents *contents,
+                     struct error *err) {
+    size_t most = (lab ? lab->nhosts : 0) + (contents ? contents->nhosts : 0);
+    inv->hosts = arena_alloc(&inv->arena, most * sizeof *inv->hosts);
+    for (size_t i = 0; lab && i < lab->nhosts; i++) {
+        const struct host *h = &lab->hosts[i];
+        if (add_host(inv, h->name, h->driver, h->params, h->nparams, h->parallel, err))
+            return -1;
+    }
+    for (size_t i = 0; contents && i < contents->nhosts; i++) {
+        const struct host_record *h = &contents->hosts[i];
+        if (find_host(inv, h->name) == LAB_NONE &&
+            add_host(inv, h->name, h->driver, h->params, h->nparams, h->parallel, err))
+            return -1;
+    }
+    return 0;
+}
+
+static void derive_identity(struct inventory *inv, struct row *row) {
+    char uuid[37], mac[18];
+    machine_uuid(inv->lab_id, row->path, uuid);
+    machine_mac(inv->lab_id, row->path, mac);
+    char *native = machine_native_name(inv->lab_id, row->path);
+    row->uuid = arena_strdup(&inv->arena, uuid);
+    row->mac = arena_strdup(&inv->arena, mac);
+    row->native_name = arena_strdup(&inv->arena, native);
+    free(native);
+}
+
+/* What a machine is made with. Anything in here can only be changed by making the machine anew. */
+static void derive_digest(const struct lab *lab, const struct machine *m, char out[17]) {
+    cleanup_buffer struct buffer text = {0};
+    buffer_printf(&text, "%s\n%u\n%llu\n%llu\n%s\n%u\n%s", lab->templates[m->template].name, m->cpus,
+                  (unsigned long long)m->memory, (unsigned long long)m->disk, m->ssh_user, m->ssh_port,
+                  m->user_data ? m->user_data : "");
+    char hex[65];
+    sha256_hex(text.data, text.len, hex);
+    memcpy(out, hex, 16);
+    out[16] = '\0';
+}
+
+static int add_wanted(struct builder *b, const struct machine *m, struct error *err) {
+    struct inventory *inv = b->inv;
+    struct row *row = add_row(b, m->path);
+    row->name = m->name;
+    row->level = m->level;
+    row->parent = m->parent; /* the spec's rows come first, in its order: indexes agree */
+    row->host = m->host;
+    row->wanted = m;
+    row->ssh_user = m->ssh_user;
+    row->ssh_port = m->ssh_port;
+    row->nesting = m->nesting;
+    row->ready = m->ready;
+    row->template = inv->lab->templates[m->template].name;
+    row->expose = m->nesting != NESTING_OFF;
+    row->hypervisor_name = m->hypervisor ? m->hypervisor : "";
+    if (m->hypervisor && find_driver(m->hypervisor, m->path, &row->opens_as, err))
+        return -1;
+    derive_identity(inv, row);
+    derive_digest(inv->lab, m, row->digest);
+    return 0;
+}
+
+static enum nesting nesting_of(const char *name) {
+    for (int n = NESTING_OFF; n <= NESTING_REQUIRED; n++)
+        if (strcmp(nesting_name((enum nesting)n), name) == 0)
+            return (enum nesting)n;
+    return NESTING_OFF;
+}
+
+static enum ready ready_of(const char *name) {
+    for (int r = READY_RUNNING; r <= READY_SSH; r++)
+        if (strcmp(ready_name((enum ready)r), name) == 0)
+            return (enum ready)r;
+    return READY_SSH;
+}
+
+/* A machine nestor made: joins the spec's row of that path, or gets one of its own. */
+static int add_recorded(struct builder *b, const struct machine_record *m, struct error *err) {
+    struct inventory *inv = b->inv;
+    uint32_t at = path_index_get(&b->index, m->path);
+    if (at != LAB_NONE) {
+        inv->rows[at].recorded = m;
+        return 0;
+    }
+    uint32_t parent = m->parent[0] ? path_index_get(&b->index, m->parent) : LAB_NONE;
+    struct row *row = add_row(b, m->path);
+    row->name = m->name;
+    row->level = m->level;
+    row->parent = parent;
+    row->host = find_host(inv, m->host);
+    row->recorded = m;
+    row->ssh_user = m->ssh_user;
+    row->ssh_port = m->ssh_port;
+    row->nesting = nesting_of(m->nesting);
+    row->ready = ready_of(m->ready);
+    row->template = m->template;
+    row->expose = row->nesting != NESTING_OFF;
+    row->hypervisor_name = m->hypervisor;
+    if (m->hypervisor[0] && find_driver(m->hypervisor, m->path, &row->opens_as, err))
+        return -1;
+    row->native_name = m->native_name;
+    row->uuid = m->uuid;
+    row->mac = m->mac;
+    if (row->host == LAB_NONE)
+        return error_set(err, ERR_STATE_CORRUPT, m->path, "the state names a host '%s' that it does not know", m->host);
+    return 0;
+}
+
+static void count_children(struct inventory *inv) {
+    for (size_t i = 0; i < inv->nrows; i++)
+        inv->rows[i].nchildren = 0;
+    for (size_t i = 0; i < inv->nrows; i++)
+        if (inv->rows[i].parent != LAB_NONE)
+            inv->rows[inv->rows[i].parent].nchildren++;
+}
+
+int inventory_build(const char *lab_id, const char *lab_name, const struct lab *lab, const struct lab_contents *contents,
+                    struct inventory **ret, struct error *err) {
+    struct inventory *inv = xcalloc(1, sizeof *inv);
+    struct builder b = {.inv = inv};
+    inv->lab = lab;
+    inv->lab_id = arena_strdup(&inv->arena, lab_id);
+    inv->lab_name = arena_strdup(&inv->arena, lab_name);
+    int failed = add_hosts(inv, lab, contents, err);
+    for (size_t i = 0; !failed && lab && i < lab->nmachines; i++)
+        failed = add_wanted(&b, &lab->machines[i], err);
+    for (size_t i = 0; !failed && contents && i < contents->nmachines; i++)
+        failed = add_recorded(&b, &contents->machines[i], err);
+    path_index_free(&b.index);
+    if (failed) {
+        inventory_free(inv);
+        return -1;
+    }
+    count_children(inv);
+    *ret = inv;
+    return 0;
+}
+
+void inventory_free(struct inventory *inv) {
+    if (!inv)
+        return;
+    free(inv->rows);
+    arena_free(&inv->arena);
+    free(inv);
+}
+
+uint32_t inventory_find(const struct inventory *inv, const char *path) {
+    for (uint32_t i = 0; i < inv->nrows; i++)
+        if (strcmp(inv->rows[i].path, path) == 0)
+            return i;
+    return LAB_NONE;
+}
+
+static enum seen seen_of(enum power power) {
+    switch (power) {
+    case POWER_OFF: return SEEN_OFF;
+    case POWER_ON: return SEEN_ON;
+    case POWER_BROKEN: return SEEN_BROKEN;
+    case POWER_ABSENT: break;
+    }
+    return SEEN_ABSENT;
+}
+
+/* A machine with our tag that neither the spec nor the state knows: it can at least be removed. */
+static void add_stray(struct builder *b, const struct observed *o, uint32_t on, uint32_t host) {
+    struct inventory *inv = b->inv;
+    struct row *row = add_row(b, arena_strdup(&inv->arena, o->path));
+    const char *slash = strrchr(row->path, '/');
+    row->name = slash ? slash + 1 : row->path;
+    row->parent = on;
+    row->host = host;
+    row->level = on == LAB_NONE ? 1 : inv->rows[on].level + 1;
+    row->template = row->hypervisor_name = "";
+    row->ssh_user = "root";
+    row->ssh_port = 22;
+    derive_identity(inv, row);
+}
+
+void inventory_apply(struct inventory *inv, uint32_t on, uint32_t host, const struct observation *o) {
+    struct builder b = {.inv = inv, .cap = inv->nrows};
+    for (uint32_t i = 0; i < inv->nrows; i++) {
+        struct row *row = &inv->rows[i];
+        if (row->parent != on || row->host != host)
+            continue;
+        row->seen = SEEN_ABSENT;
+        path_index_put(&b.index, row->path, i);
+    }
+    for (size_t i = 0; i < o->n; i++) {
+        const struct observed *seen = &o->items[i];
+        if (strcmp(seen->lab_id, inv->lab_id) != 0)
+            continue;
+        uint32_t at = path_index_get(&b.index, seen->path);
+        if (at == LAB_NONE) {
+            at = (uint32_t)inv->nrows;
+            add_stray(&b, seen, on, host);
+        }
+        struct row *row = &inv->rows[at];
+        row->seen = seen_of(seen->power);
+        row->seen_exposed = seen->exposed;
+        row->seen_digest = arena_strdup(&inv->arena, seen->digest ? seen->digest : "");
+    }
+    path_index_free(&b.index);
+    count_children(inv);
+}

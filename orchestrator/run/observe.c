@@ -1,0 +1,109 @@
+/* Asking every hypervisor that can be asked, level by level: hosts first, then the guest hypervisors whose machines
+ * are on. Each level is asked in parallel. */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nestor/reach.h"
+
+#define MAX_THREADS 32
+
+/* One hypervisor to ask. */
+struct inquiry {
+    uint32_t on; /* row of the guest hypervisor, LAB_NONE for a host */
+    uint32_t host;
+    struct observation *answer;
+    struct error error;
+};
+
+struct round {
+    struct reach *reach;
+    struct inventory *inv;
+    struct inquiry *items;
+    size_t n, next;
+    int guest_ms;
+    const struct context *ctx;
+    pthread_mutex_t lock;
+};
+
+static void ask(struct round *round, struct inquiry *q) {
+    struct context ctx = q->on == LAB_NONE ? *round->ctx : context_timeout(round->ctx, round->guest_ms);
+    struct hypervisor *hv;
+    const struct driver *driver;
+    int failed = q->on == LAB_NONE ? reach_host(round->reach, q->host, &hv, &driver, &ctx, &q->error)
+                                   : reach_inside(round->reach, q->on, &hv, &driver, &ctx, &q->error);
+    if (!failed && driver->observe(hv, round->inv->lab_id, &q->answer, &ctx, &q->error))
+        q->answer = NULL;
+}
+
+static void *asker(void *data) {
+    struct round *round = data;
+    for (;;) {
+        pthread_mutex_lock(&round->lock);
+        struct inquiry *q = round->next < round->n ? &round->items[round->next++] : NULL;
+        pthread_mutex_unlock(&round->lock);
+        if (!q)
+            return NULL;
+        ask(round, q);
+    }
+}
+
+static void ask_all(struct round *round) {
+    pthread_t threads[MAX_THREADS];
+    size_t started = 0;
+    round->next = 0;
+    while (started + 1 < round->n && started < MAX_THREADS &&
+           pthread_create(&threads[started], NULL, asker, round) == 0)
+        started++;
+    asker(round); /* this thread helps, so one inquiry needs no thread at all */
+    while (started > 0)
+        pthread_join(threads[--started], NULL);
+}
+
+/* The guest hypervisors of one level that are on and of which something is known or wanted inside. */
+static size_t next_level(struct round *round, uint32_t level) {
+    size_t n = 0;
+    for (uint32_t r = 0; r < round->inv->nrows; r++) {
+        const struct row *row = &round->inv->rows[r];
+        if (row->level == level && row->opens_as && row->nchildren && row->seen == SEEN_ON)
+            round->items[n++] = (struct inquiry){.on = r, .host = row->host};
+    }
+    return n;
+}
+
+static void take_answers(struct round *round) {
+    for (size_t i = 0; i < round->n; i++) {
+        struct inquiry *q = &round->items[i];
+        if (q->answer)
+            inventory_apply(round->inv, q->on, q->host, q->answer);
+        observation_free(q->answer);
+        q->answer = NULL;
+    }
+}
+
+int reach_observe(struct reach *reach, struct inventory *inv, int guest_ms, const struct context *ctx,
+                  struct error *err) {
+    size_t most = inv->nrows > inv->nhosts ? inv->nrows : inv->nhosts;
+    struct round round = {.reach = reach, .inv = inv, .guest_ms = guest_ms, .ctx = ctx,
+                          .items = xcalloc(most, sizeof *round.items)};
+    pthread_mutex_init(&round.lock, NULL);
+    int failed = 0;
+    for (uint32_t h = 0; h < inv->nhosts; h++)
+        round.items[round.n++] = (struct inquiry){.on = LAB_NONE, .host = h};
+    for (uint32_t level = 1; round.n; level++) {
+        ask_all(&round);
+        for (size_t i = 0; i < round.n && level == 1; i++) /* hosts must answer */
+            if (!round.items[i].answer && !failed) {
+                if (err)
+                    *err = round.items[i].error;
+                failed = -1;
+            }
+        take_answers(&round);
+        if (failed)
+            break;
+        round.n = next_level(&round, level);
+    }
+    pthread_mutex_destroy(&round.lock);
+    free(round.items);
+    return failed;
+}

@@ -1,0 +1,334 @@
+#include "run/schedule.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nestor/buffer.h"
+
+/* Workers mostly wait for something remote; libssh2, libxml2 and libcurl stay well below this. */
+#define WORKER_STACK ((size_t)256 << 10)
+
+/* --- a heap of task numbers: largest priority first, then smallest number --- */
+
+struct heap {
+    uint32_t *items;
+    size_t n, cap;
+};
+
+static bool before(const struct task *tasks, uint32_t a, uint32_t b) {
+    return tasks[a].priority != tasks[b].priority ? tasks[a].priority > tasks[b].priority : a < b;
+}
+
+static void swap(uint32_t *a, uint32_t *b) {
+    uint32_t t = *a;
+    *a = *b;
+    *b = t;
+}
+
+static void heap_push(struct heap *h, const struct task *tasks, uint32_t task) {
+    if (h->n == h->cap) {
+        h->cap = h->cap ? h->cap * 2 : 16;
+        h->items = xrealloc(h->items, h->cap * sizeof *h->items);
+    }
+    size_t i = h->n++;
+    h->items[i] = task;
+    for (; i > 0 && before(tasks, h->items[i], h->items[(i - 1) / 2]); i = (i - 1) / 2)
+        swap(&h->items[i], &h->items[(i - 1) / 2]);
+}
+
+static uint32_t heap_pop(struct heap *h, const struct task *tasks) {
+    uint32_t top = h->items[0];
+    h->items[0] = h->items[--h->n];
+    for (size_t i = 0;;) {
+        size_t best = i, left = 2 * i + 1, right = left + 1;
+        if (left < h->n && before(tasks, h->items[left], h->items[best]))
+            best = left;
+        if (right < h->n && before(tasks, h->items[right], h->items[best]))
+            best = right;
+        if (best == i)
+            return top;
+        swap(&h->items[i], &h->items[best]);
+        i = best;
+    }
+}
+
+/* --- task states: which moves are legal --- */
+
+enum task_state { TASK_WAITING, TASK_READY, TASK_RUNNING, TASK_DONE, TASK_FAILED, TASK_SKIPPED, TASK_STATE_MAX };
+
+static const unsigned allowed_moves[TASK_STATE_MAX] = {
+    [TASK_WAITING] = 1u << TASK_READY | 1u << TASK_SKIPPED,
+    [TASK_READY] = 1u << TASK_RUNNING | 1u << TASK_SKIPPED,
+    [TASK_RUNNING] = 1u << TASK_DONE | 1u << TASK_FAILED,
+};
+
+struct progress {
+    enum task_state state;
+    uint32_t blockers;
+};
+
+struct pool {
+    uint32_t used;
+    struct heap waiting; /* ready, but the pool has no units left */
+};
+
+struct runner {
+    const struct schedule *s;
+    struct progress *tasks;
+    struct pool *pools;
+    struct heap ready;
+    size_t left;    /* tasks not yet done, failed or skipped */
+    size_t running; /* handed to workers */
+    bool stopping;
+
+    /* shared with the workers */
+    pthread_mutex_t lock;
+    pthread_cond_t work, done;
+    uint32_t *queue; /* ring of handed-out tasks */
+    size_t queue_head, queue_len, queue_cap;
+    uint32_t *finished; /* 2 * task + failed */
+    size_t nfinished;
+    bool quit;
+    pthread_t *threads;
+    size_t nthreads;
+};
+
+static void move(struct runner *r, uint32_t task, enum task_state to) {
+    struct progress *p = &r->tasks[task];
+    assert(allowed_moves[p->state] & (1u << to));
+    p->state = to;
+    if (to >= TASK_DONE)
+        r->left--;
+}
+
+static void *worker(void *data) {
+    struct runner *r = data;
+    pthread_mutex_lock(&r->lock);
+    for (;;) {
+        while (!r->queue_len && !r->quit)
+            pthread_cond_wait(&r->work, &r->lock);
+        if (!r->queue_len)
+            break;
+        uint32_t task = r->queue[r->queue_head];
+        r->queue_head = (r->queue_head + 1) % r->queue_cap;
+        r->queue_len--;
+        pthread_mutex_unlock(&r->lock);
+        int failed = r->s->perform(r->s->data, task);
+        pthread_mutex_lock(&r->lock);
+        r->finished[r->nfinished++] = 2 * task + (failed ? 1 : 0);
+        pthread_cond_signal(&r->done);
+    }
+    pthread_mutex_unlock(&r->lock);
+    return NULL;
+}
+
+static int hand_out(struct runner *r, const uint32_t *tasks, size_t n, struct error *err) {
+    pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; i < n; i++) {
+        r->queue[(r->queue_head + r->queue_len) % r->queue_cap] = tasks[i];
+        r->queue_len++;
+    }
+    pthread_cond_broadcast(&r->work);
+    pthread_mutex_unlock(&r->lock);
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, WORKER_STACK);
+    int failed = 0;
+    while (!failed && r->nthreads < r->running) {
+        failed = pthread_create(&r->threads[r->nthreads], &attr, worker, r);
+        if (!failed)
+            r->nthreads++;
+    }
+    pthread_attr_destroy(&attr);
+    /* Fewer workers than asked for are enough; none at all are not. */
+    if (failed && r->nthreads == 0)
+        return error_set_errno(err, failed, NULL, "cannot start a worker thread");
+    return 0;
+}
+
+static void make_ready(struct runner *r, uint32_t task) {
+    move(r, task, TASK_READY);
+    heap_push(&r->ready, r->s->tasks, task);
+}
+
+/* Everything that waits for `task`, directly or not, will never run. */
+static int skip_after(struct runner *r, uint32_t task, struct error *err) {
+    const struct task *t = &r->s->tasks[task];
+    int failed = 0;
+    for (uint32_t i = 0; i < t->nnext && !failed; i++) {
+        uint32_t next = r->s->next[t->first_next + i];
+        if (r->tasks[next].state != TASK_WAITING)
+            continue;
+        move(r, next, TASK_SKIPPED);
+        failed = r->s->finished(r->s->data, next, OUTCOME_SKIPPED, err) || skip_after(r, next, err);
+    }
+    return failed ? -1 : 0;
+}
+
+static int take_finished(struct runner *r, uint32_t task, bool task_failed, struct error *err) {
+    const struct task *t = &r->s->tasks[task];
+    r->running--;
+    if (t->units) {
+        struct pool *pool = &r->pools[t->pool];
+        pool->used -= t->units;
+        while (pool->waiting.n) /* they compete again; those that do not fit come back */
+            heap_push(&r->ready, r->s->tasks, heap_pop(&pool->waiting, r->s->tasks));
+    }
+    move(r, task, task_failed ? TASK_FAILED : TASK_DONE);
+    if (r->s->finished(r->s->data, task, task_failed ? OUTCOME_FAILED : OUTCOME_DONE, err))
+        return -1;
+    if (task_failed)
+        return skip_after(r, task, err);
+    for (uint32_t i = 0; i < t->nnext; i++) {
+        uint32_t next = r->s->next[t->first_next + i];
+        if (--r->tasks[next].blockers == 0 && r->tasks[next].state == TASK_WAITING)
+            make_ready(r, next);
+    }
+    return 0;
+}
+
+static bool fits(const struct runner *r, const struct task *t) {
+    uint32_t capacity = t->units ? r->s->pool_units[t->pool] : 0, used = t->units ? r->pools[t->pool].used : 0;
+    /* A task larger than its pool runs alone rather than never. */
+    return !t->units || used + t->units <= capacity || used == 0;
+}
+
+/* Takes what may start now out of the ready heap into `out`. */
+static int choose(struct runner *r, uint32_t *out, size_t *n, struct error *err) {
+    *n = 0;
+    while (!r->stopping && r->ready.n && r->running < r->s->parallel) {
+        uint32_t task = heap_pop(&r->ready, r->s->tasks);
+        const struct task *t = &r->s->tasks[task];
+        if (!fits(r, t)) {
+            heap_push(&r->pools[t->pool].waiting, r->s->tasks, task);
+            continue;
+        }
+        if (t->units)
+            r->pools[t->pool].used += t->units;
+        move(r, task, TASK_RUNNING);
+        r->running++;
+        out[(*n)++] = task;
+        if (r->s->starting(r->s->data, task, err))
+            return -1;
+    }
+    return 0;
+}
+
+/* Waits until at least one task has ended or someone cancels; copies what ended into `out`. */
+static size_t await(struct runner *r, uint32_t *out) {
+    pthread_mutex_lock(&r->lock);
+    while (r->running && !r->nfinished)
+        pthread_cond_wait(&r->done, &r->lock);
+    size_t n = r->nfinished;
+    memcpy(out, r->finished, n * sizeof *out);
+    r->nfinished = 0;
+    pthread_mutex_unlock(&r->lock);
+    return n;
+}
+
+/* After a cancel or a failed callback: what was not started is skipped. */
+static int skip_rest(struct runner *r, struct error *err) {
+    int failed = 0;
+    for (uint32_t i = 0; i < r->s->ntasks && !failed; i++)
+        if (r->tasks[i].state == TASK_WAITING || r->tasks[i].state == TASK_READY) {
+            move(r, i, TASK_SKIPPED);
+            failed = r->s->finished(r->s->data, i, OUTCOME_SKIPPED, err);
+        }
+    return failed;
+}
+
+/* One turn: record what ended, choose and record what starts, then let it start. */
+static int turn(struct runner *r, const uint32_t *ended, size_t nended, uint32_t *chosen, struct error *err) {
+    const struct schedule *s = r->s;
+    size_t nchosen = 0;
+    if (s->begin_batch(s->data, err))
+        return -1;
+    for (size_t i = 0; i < nended; i++)
+        if (take_finished(r, ended[i] / 2, ended[i] & 1, err))
+            return -1;
+    if (cancel_fired(s->ctx->cancel) && !r->stopping)
+        r->stopping = true;
+    if (choose(r, chosen, &nchosen, err))
+        return -1;
+    if (r->stopping && !r->running && skip_rest(r, err))
+        return -1;
+    if (s->end_batch(s->data, err))
+        return -1;
+    return nchosen ? hand_out(r, chosen, nchosen, err) : 0;
+}
+
+static void begin(struct runner *r, const struct schedule *s) {
+    size_t most = s->parallel < s->ntasks ? s->parallel : s->ntasks;
+    *r = (struct runner){.s = s, .left = s->ntasks, .queue_cap = most + 1};
+    r->tasks = xcalloc(s->ntasks, sizeof *r->tasks);
+    r->pools = xcalloc(s->npools, sizeof *r->pools);
+    r->queue = xcalloc(r->queue_cap, sizeof *r->queue);
+    r->finished = xcalloc(most + 1, sizeof *r->finished);
+    r->threads = xcalloc(most + 1, sizeof *r->threads);
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_cond_init(&r->work, NULL);
+    pthread_cond_init(&r->done, NULL);
+    for (uint32_t i = 0; i < s->ntasks; i++) {
+        r->tasks[i].blockers = s->tasks[i].ndeps;
+        if (!r->tasks[i].blockers)
+            make_ready(r, i);
+    }
+}
+
+static void end(struct runner *r) {
+    pthread_mutex_lock(&r->lock);
+    r->quit = true;
+    pthread_cond_broadcast(&r->work);
+    pthread_mutex_unlock(&r->lock);
+    for (size_t i = 0; i < r->nthreads; i++)
+        pthread_join(r->threads[i], NULL);
+    for (size_t i = 0; i < r->s->npools; i++)
+        free(r->pools[i].waiting.items);
+    pthread_mutex_destroy(&r->lock);
+    pthread_cond_destroy(&r->work);
+    pthread_cond_destroy(&r->done);
+    free(r->ready.items);
+    free(r->tasks);
+    free(r->pools);
+    free(r->queue);
+    free(r->finished);
+    free(r->threads);
+}
+
+int schedule_run(const struct schedule *s, struct error *err) {
+    struct runner r;
+    begin(&r, s);
+    size_t room = (s->parallel < s->ntasks ? s->parallel : s->ntasks) + 1;
+    uint32_t *ended = xcalloc(room, sizeof *ended), *chosen = xcalloc(room, sizeof *chosen);
+    int failed = turn(&r, NULL, 0, chosen, err);
+    while (!failed && r.left) {
+        if (!r.running) {
+            failed = error_set(err, ERR_INTERNAL, NULL, "stuck with %zu steps left and none running: this is a bug",
+                               r.left);
+            break;
+        }
+        size_t n = await(&r, ended);
+        failed = turn(&r, ended, n, chosen, err);
+    }
+    end(&r); /* joins: what still runs after a failed callback is awaited, though no longer recorded */
+    free(ended);
+    free(chosen);
+    return failed;
+}
+
+void schedule_priorities(const struct task *tasks, size_t n, const uint32_t *next, const uint32_t *cost,
+                         uint64_t *priority) {
+    for (size_t i = n; i-- > 0;) {
+        uint64_t best = 0;
+        for (uint32_t k = 0; k < tasks[i].nnext; k++) {
+            uint64_t p = priority[next[tasks[i].first_next + k]];
+            if (p > best)
+                best = p;
+        }
+        priority[i] = best + cost[i];
+    }
+}
