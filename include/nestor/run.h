@@ -13,12 +13,19 @@
 
 struct run_options {
     uint32_t parallel; /* most steps at once over all; 0: 64 */
+    const struct capability *hosts; /* per host, from run_preflight; NULL: unknown */
 };
 
 struct run_result {
     size_t done, failed, skipped; /* steps */
     struct error first;           /* the first failure */
 };
+
+/* Checks, before anything is made, what can be known: that each host can nest if the lab requires it (ERR_NESTING with
+ * the reason), and that memory, disk and CPUs suffice (ERR_CAPACITY). Fills ret_hosts[inventory->nhosts]; a host that
+ * emulates is told by a notice. */
+int run_preflight(const struct plan *plan, struct reach *reach, struct capability *ret_hosts, struct event_sink *sink,
+                  const struct context *ctx, struct error *err) NESTOR_CHECKED;
 
 /* Runs the plan to its end (after a failure, everything that does not depend on it), or until cancelled (no new steps; those running are asked to end). Returns 0 when every
  * step was done; -1 with the first failure otherwise. Journal, records and evidence are in `state` after each step.

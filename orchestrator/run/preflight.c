@@ -1,0 +1,65 @@
+/* Everything that can be known to go wrong before anything is made: can each host nest, is there room. */
+#include "nestor/run.h"
+
+#include <string.h>
+
+/* Of what a hypervisor has free, this much is left for itself. */
+#define MEMORY_SPARE ((uint64_t)64 << 20)
+
+static bool wants_nesting(const struct inventory *inv, uint32_t host) {
+    for (size_t i = 0; i < inv->nrows; i++)
+        if (inv->rows[i].host == host && inv->rows[i].wanted && inv->rows[i].nesting == NESTING_REQUIRED)
+            return true;
+    return false;
+}
+
+static int check_nesting(const struct inventory *inv, uint32_t host, const struct capability *c, struct error *err) {
+    if (c->can_nest || !wants_nesting(inv, host))
+        return 0;
+    const struct reason *r = reason_find(c->reason);
+    error_set(err, ERR_NESTING, inv->hosts[host].name, "%s (%s)", c->detail[0] ? c->detail : r ? r->meaning : "it cannot nest",
+              c->reason);
+    error_reason(err, c->reason);
+    return error_mend(err, "%s", r ? r->mend : "use another host");
+}
+
+static int check_room(const struct plan *plan, uint32_t host, const struct capability *c, struct error *err) {
+    const char *name = plan->inventory->hosts[host].name;
+    struct demand d;
+    char need[24], have[24];
+    plan_demand(plan, host, &d);
+    if (c->memory_free != UINT64_MAX && d.memory && d.memory + MEMORY_SPARE > c->memory_free) {
+        size_format(d.memory, need);
+        size_format(c->memory_free, have);
+        error_set(err, ERR_CAPACITY, name, "the lab needs %s more memory, but only %s are free", need, have);
+        return error_mend(err, "lower 'memory:' or 'count:' in the lab file, or take another lab down");
+    }
+    if (c->disk_free != UINT64_MAX && d.disk > c->disk_free) {
+        size_format(d.disk, need);
+        size_format(c->disk_free, have);
+        error_set(err, ERR_CAPACITY, name, "the lab's disks may grow to %s, but only %s are free", need, have);
+        return error_mend(err, "lower 'disk:' in the lab file, or free some space");
+    }
+    if (c->cpus && d.cpus > c->cpus * 16) {
+        error_set(err, ERR_CAPACITY, name, "a machine asks for %u CPUs, the host has %u", d.cpus, c->cpus);
+        return error_mend(err, "lower 'cpus:' in the lab file");
+    }
+    return 0;
+}
+
+int run_preflight(const struct plan *plan, struct reach *reach, struct capability *ret_hosts, struct event_sink *sink,
+                  const struct context *ctx, struct error *err) {
+    const struct inventory *inv = plan->inventory;
+    for (uint32_t h = 0; h < inv->nhosts; h++) {
+        struct hypervisor *hv;
+        const struct driver *driver;
+        struct capability *c = &ret_hosts[h];
+        *c = (struct capability){.memory_free = UINT64_MAX, .disk_free = UINT64_MAX};
+        if (reach_host(reach, h, &hv, &driver, ctx, err) || driver->check(hv, c, ctx, err) ||
+            check_nesting(inv, h, c, err) || check_room(plan, h, c, err))
+            return -1;
+        if (c->emulated)
+            event_emit(sink, (struct event){.kind = EVENT_NOTICE, .path = inv->hosts[h].name, .text = c->detail});
+    }
+    return 0;
+}

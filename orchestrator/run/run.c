@@ -1,0 +1,292 @@
+/* The lab runner: a plan's steps as tasks of the scheduler, and what is written down around each of them. */
+#include "nestor/run.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "run/schedule.h"
+#include "run/steps.h"
+
+#define DEFAULT_PARALLEL 64
+
+struct entry {
+    int64_t journal; /* id of its intent */
+    int64_t started; /* clock_ms */
+    struct step_result result;
+};
+
+struct run {
+    struct work work;
+    struct plan *plan;
+    const struct inventory *inv;
+    struct state *state;
+    int64_t id;
+    struct entry *entries; /* per step */
+    struct run_result *result;
+};
+
+/* What a step does to its machine's record: before it begins, and once it is done. NULL: nothing. */
+static const struct {
+    const char *before, *after;
+} status_of[STEP_KIND_MAX] = {
+    [STEP_CREATE] = {"creating", "created"},
+    [STEP_START] = {NULL, "running"},
+    [STEP_STOP] = {NULL, "stopped"},
+    [STEP_REMOVE] = {"removing", NULL},
+};
+
+/* Rough seconds per kind, for the order only: what leads to the longest wait goes first. */
+static const uint32_t cost_of[STEP_KIND_MAX] = {
+    [STEP_IMAGE] = 5, [STEP_NETWORK] = 1, [STEP_CREATE] = 2, [STEP_EXPOSE] = 1, [STEP_START] = 2,
+    [STEP_REACH] = 30, [STEP_VERIFY] = 3, [STEP_STOP] = 5,   [STEP_REMOVE] = 2, [STEP_PRUNE] = 1,
+};
+
+static bool about_machine(const struct step *s) {
+    return s->kind != STEP_IMAGE && s->kind != STEP_NETWORK && s->kind != STEP_PRUNE;
+}
+
+static const char *path_of(const struct run *r, const struct step *s) {
+    return s->row != LAB_NONE ? r->inv->rows[s->row].path : r->inv->hosts[s->host].name;
+}
+
+/* The last step that makes a machine ready: verify if there is one, else reach, else start. */
+static bool makes_ready(const struct row *row, enum step_kind kind) {
+    bool verifies = row->nesting == NESTING_REQUIRED || row->nesting == NESTING_PREFERRED;
+    bool reaches = row->ready != READY_RUNNING || row->opens_as;
+    return kind == (verifies ? STEP_VERIFY : reaches ? STEP_REACH : STEP_START);
+}
+
+static int put_record(struct run *r, const struct row *row, uint32_t ordinal, struct error *err) {
+    struct machine_record m = {
+        .path = row->path, .name = row->name, .level = row->level, .ordinal = ordinal,
+        .parent = row->parent == LAB_NONE ? "" : r->inv->rows[row->parent].path,
+        .host = r->inv->hosts[row->host].name,
+        .hypervisor = row->hypervisor_name, .template = row->template, .native_name = row->native_name,
+        .uuid = row->uuid, .mac = row->mac, .digest = row->digest, .ssh_user = row->ssh_user,
+        .ssh_port = row->ssh_port, .nesting = nesting_name(row->nesting), .ready = ready_name(row->ready),
+        .status = "creating", .address = "", .failure = "",
+    };
+    return state_machine_put(r->state, r->inv->lab_id, &m, err);
+}
+
+static int begin_batch(void *data, struct error *err) { return state_begin(((struct run *)data)->state, err); }
+
+static int end_batch(void *data, struct error *err) { return state_commit(((struct run *)data)->state, err); }
+
+static int starting(void *data, uint32_t task, struct error *err) {
+    struct run *r = data;
+    const struct step *s = &r->plan->steps[task];
+    struct entry *e = &r->entries[task];
+    const char *path = path_of(r, s);
+    e->started = clock_ms();
+    if (state_journal_intent(r->state, r->id, r->inv->lab_id, path, step_name(s->kind), s->reason, &e->journal, err))
+        return -1;
+    event_emit(r->work.sink, (struct event){.kind = EVENT_STEP_START, .path = path, .step = step_name(s->kind),
+                                            .text = s->reason});
+    if (s->kind == STEP_CREATE)
+        return put_record(r, &r->inv->rows[s->row], s->row, err);
+    bool recorded = about_machine(s) && (r->inv->rows[s->row].recorded || r->inv->rows[s->row].wanted);
+    if (!recorded || s->kind == STEP_REACH || s->kind == STEP_VERIFY)
+        return 0;
+    if (s->kind == STEP_REMOVE && !r->inv->rows[s->row].recorded)
+        return 0;
+    return state_machine_seen(r->state, r->inv->lab_id, path, status_of[s->kind].before, NULL, 0, NULL, err);
+}
+
+/* Whatever was inside a removed machine is gone with it. */
+static int forget_branch(struct run *r, uint32_t around, struct error *err) {
+    for (uint32_t i = around; i < r->inv->nrows; i++) {
+        uint32_t row = i;
+        while (row != LAB_NONE && row != around)
+            row = r->inv->rows[row].parent;
+        if (row == around && r->inv->rows[i].recorded &&
+            state_machine_delete(r->state, r->inv->lab_id, r->inv->rows[i].path, err))
+            return -1;
+    }
+    return 0;
+}
+
+static int record_done(struct run *r, const struct step *s, const struct step_result *result, struct error *err) {
+    if (s->kind == STEP_REMOVE)
+        return forget_branch(r, s->row, err);
+    if (!about_machine(s))
+        return 0;
+    const struct row *row = &r->inv->rows[s->row];
+    int ready = makes_ready(row, s->kind) ? 1 : -1;
+    const char *address = s->kind == STEP_REACH && result->address[0] ? result->address : NULL;
+    return state_machine_seen(r->state, r->inv->lab_id, row->path, status_of[s->kind].after, address, ready, "", err);
+}
+
+static int record_failed(struct run *r, const struct step *s, const struct error *error, struct error *err) {
+    bool has_record = about_machine(s) && (r->inv->rows[s->row].wanted || r->inv->rows[s->row].recorded);
+    if (!has_record || error->code == ERR_CANCELLED)
+        return 0;
+    cleanup_buffer struct buffer text = {0};
+    error_one_line(error, &text);
+    return state_machine_seen(r->state, r->inv->lab_id, r->inv->rows[s->row].path, "failed", NULL, 0,
+                              buffer_str(&text), err);
+}
+
+static void tell(struct run *r, const struct step *s, const struct entry *e, enum event_kind kind) {
+    event_emit(r->work.sink, (struct event){.kind = kind, .path = path_of(r, s), .step = step_name(s->kind),
+                                            .elapsed_ms = e->started ? clock_ms() - e->started : 0,
+                                            .error = e->result.error});
+}
+
+static int finished(void *data, uint32_t task, enum outcome outcome, struct error *err) {
+    struct run *r = data;
+    const struct step *s = &r->plan->steps[task];
+    struct entry *e = &r->entries[task];
+    int failed = 0;
+    if (outcome == OUTCOME_SKIPPED) {
+        r->result->skipped++;
+        tell(r, s, e, EVENT_STEP_SKIPPED);
+        return 0;
+    }
+    if (e->result.evidence)
+        failed = state_evidence_put(r->state, r->inv->lab_id, path_of(r, s), e->result.evidence, err);
+    if (outcome == OUTCOME_DONE) {
+        r->result->done++;
+        tell(r, s, e, EVENT_STEP_DONE);
+        failed = failed || state_journal_outcome(r->state, e->journal, "done", NULL, err) ||
+                 record_done(r, s, &e->result, err);
+    } else {
+        const struct error *why = e->result.error;
+        bool cancelled = why->code == ERR_CANCELLED;
+        if (!r->result->failed++ || (r->result->first.code == ERR_CANCELLED && !cancelled))
+            r->result->first = *why;
+        tell(r, s, e, EVENT_STEP_FAILED);
+        failed = failed || state_journal_outcome(r->state, e->journal, cancelled ? "cancelled" : "failed", why, err) ||
+                 record_failed(r, s, why, err);
+    }
+    step_result_free(&e->result);
+    return failed;
+}
+
+static int perform(void *data, uint32_t task) {
+    struct run *r = data;
+    return step_perform(&r->work, &r->plan->steps[task], &r->entries[task].result);
+}
+
+/* --- the plan as tasks --- */
+
+static struct task *make_tasks(const struct run *r, uint32_t *pool_units) {
+    const struct plan *plan = r->plan;
+    const struct inventory *inv = r->inv;
+    struct task *tasks = xcalloc(plan->nsteps, sizeof *tasks);
+    uint32_t *cost = xcalloc(plan->nsteps, sizeof *cost);
+    uint64_t *priority = xcalloc(plan->nsteps, sizeof *priority);
+    for (size_t i = 0; i < inv->nrows; i++) {
+        const struct row *row = &inv->rows[i];
+        uint32_t own = row->wanted ? row->wanted->parallel : 0;
+        pool_units[i] = own ? own : row->opens_as ? row->opens_as->parallel : 1;
+    }
+    for (size_t i = 0; i < inv->nhosts; i++)
+        pool_units[inv->nrows + i] = inv->hosts[i].parallel;
+    for (size_t i = 0; i < plan->nsteps; i++) {
+        const struct step *s = &plan->steps[i];
+        uint32_t hv = about_machine(s) ? inv->rows[s->row].parent : s->row;
+        tasks[i] = (struct task){.ndeps = s->ndeps, .first_next = s->first_next, .nnext = s->nnext,
+                                 .units = step_units(s->kind),
+                                 .pool = hv == LAB_NONE ? (uint32_t)inv->nrows + s->host : hv};
+        cost[i] = cost_of[s->kind];
+    }
+    schedule_priorities(tasks, plan->nsteps, plan->next, cost, priority);
+    for (size_t i = 0; i < plan->nsteps; i++)
+        tasks[i].priority = priority[i];
+    free(cost);
+    free(priority);
+    return tasks;
+}
+
+static int prepare(struct run *r, struct error *err) {
+    const struct inventory *inv = r->inv;
+    size_t ntemplates = inv->lab ? inv->lab->ntemplates : 0;
+    r->entries = xcalloc(r->plan->nsteps, sizeof *r->entries);
+    r->work.images = xcalloc(ntemplates, sizeof *r->work.images);
+    r->work.exposed = xcalloc(inv->nrows, sizeof *r->work.exposed);
+    for (size_t i = 0; i < ntemplates; i++)
+        pthread_mutex_init(&r->work.images[i].lock, NULL);
+    for (size_t i = 0; i < inv->nrows; i++)
+        atomic_init(&r->work.exposed[i], inv->rows[i].seen_exposed);
+    if (r->work.secret && keypair_derive(r->work.secret, "user", "nestor", &r->work.user_key, err))
+        return -1;
+    if (state_begin(r->state, err))
+        return -1;
+    int failed = 0;
+    for (size_t i = 0; i < inv->nhosts && !failed; i++) {
+        const struct inventory_host *h = &inv->hosts[i];
+        struct host_record record = {h->name, h->driver->name, h->params, h->nparams, h->parallel};
+        failed = state_host_put(r->state, inv->lab_id, &record, err);
+    }
+    if (failed || state_run_start(r->state, inv->lab_id, r->plan->verb, &r->id, err) || state_commit(r->state, err)) {
+        state_rollback(r->state);
+        return -1;
+    }
+    return 0;
+}
+
+static void clean_up(struct run *r) {
+    size_t ntemplates = r->inv->lab ? r->inv->lab->ntemplates : 0;
+    for (size_t i = 0; i < r->plan->nsteps; i++)
+        step_result_free(&r->entries[i].result);
+    for (size_t i = 0; i < ntemplates; i++) {
+        image_free(r->work.images[i].image);
+        pthread_mutex_destroy(&r->work.images[i].lock);
+    }
+    keypair_free(&r->work.user_key);
+    free(r->work.images);
+    free((void *)r->work.exposed);
+    free(r->entries);
+}
+
+static int run_tasks(struct run *r, uint32_t parallel, struct error *err) {
+    size_t npools = r->inv->nrows + r->inv->nhosts;
+    uint32_t *pool_units = xcalloc(npools, sizeof *pool_units);
+    struct task *tasks = make_tasks(r, pool_units);
+    struct schedule s = {.tasks = tasks, .ntasks = r->plan->nsteps, .next = r->plan->next, .pool_units = pool_units,
+                         .npools = npools, .parallel = parallel ? parallel : DEFAULT_PARALLEL, .ctx = r->work.ctx,
+                         .data = r, .perform = perform, .begin_batch = begin_batch, .starting = starting,
+                         .finished = finished, .end_batch = end_batch};
+    int failed = schedule_run(&s, err);
+    state_rollback(r->state); /* a batch that failed half-way */
+    free(tasks);
+    free(pool_units);
+    return failed;
+}
+
+/* "done", "failed", "cancelled": what the run's row says. */
+static const char *outcome_of(const struct run_result *result) {
+    if (!result->failed && !result->skipped)
+        return "done";
+    return result->first.code == ERR_CANCELLED || !result->failed ? "cancelled" : "failed";
+}
+
+int run_plan(struct plan *plan, struct reach *reach, struct state *state, const struct secret *secret,
+             const struct run_options *options, struct event_sink *sink, const struct context *ctx,
+             struct run_result *ret, struct error *err) {
+    struct run r = {.plan = plan, .inv = plan->inventory, .state = state, .result = ret};
+    *ret = (struct run_result){0};
+    r.work = (struct work){.plan = plan, .inv = plan->inventory, .reach = reach, .secret = secret, .sink = sink,
+                           .ctx = ctx, .hosts = options->hosts};
+    int failed = prepare(&r, err);
+    if (!failed) {
+        event_emit(sink, (struct event){.kind = EVENT_RUN_START, .text = plan->verb, .total = plan->nsteps});
+        failed = run_tasks(&r, options->parallel, err);
+        if (!failed)
+            failed = state_run_end(state, r.id, outcome_of(ret), err);
+        event_emit(sink, (struct event){.kind = EVENT_RUN_END, .text = failed ? "failed" : outcome_of(ret)});
+    }
+    clean_up(&r);
+    if (failed)
+        return -1;
+    if (!ret->failed && !ret->skipped)
+        return 0;
+    if (!ret->failed)
+        return error_set(err, ERR_CANCELLED, plan->inventory->lab_name, "interrupted");
+    if (err)
+        *err = ret->first;
+    return -1;
+}
