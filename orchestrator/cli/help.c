@@ -1,0 +1,38 @@
+#include <string.h>
+
+#include "cli/cli.h"
+
+static void print_option(const struct option_spec *o, FILE *out) {
+    char left[48], letter[8] = "    ";
+    if (o->letter)
+        snprintf(letter, sizeof letter, "-%c, ", o->letter);
+    snprintf(left, sizeof left, "%s--%s%s%s", letter, o->name, o->value ? " " : "", o->value ? o->value : "");
+    fprintf(out, "  %-24s %s\n", left, o->help);
+}
+
+void help_print_command(const struct command *c, FILE *out) {
+    fprintf(out, "Usage: nestor %s%s%s%s\n\n%s.\n", c->name, c->options ? " [OPTIONS]" : "", c->arguments[0] ? " " : "",
+            c->arguments, c->summary);
+    if (c->details)
+        fprintf(out, "\n%s\n", c->details);
+    fputs("\nOptions:\n", out);
+    for (const struct option_spec *o = c->options; o && o->name; o++)
+        print_option(o, out);
+    print_option(&(struct option_spec){.name = "quiet", .letter = 'q', .help = "only warnings and errors"}, out);
+    print_option(&(struct option_spec){.name = "help", .letter = 'h', .help = "this text"}, out);
+    if (c->examples)
+        fprintf(out, "\nExamples:\n%s\n", c->examples);
+}
+
+void help_print(FILE *out) {
+    fputs("nestor: labs of hypervisors inside hypervisors, from one YAML file\n\n"
+          "Usage: nestor COMMAND [OPTIONS] [ARGUMENTS]\n\nCommands:\n",
+          out);
+    for (const struct command *const *c = commands; *c; c++)
+        fprintf(out, "  %-12s %s\n", (*c)->name, (*c)->summary);
+    fputs("\n'nestor COMMAND --help' tells more about one of them.\n"
+          "State is kept in $NESTOR_HOME, or else in ~/.local/state/nestor and ~/.cache/nestor.\n\n"
+          "Exit status: 0 done, 1 failed, 2 usage or lab file error, 3 'plan' found changes, 4 partly done,\n"
+          "130 interrupted.\n",
+          out);
+}

@@ -1,0 +1,70 @@
+/* The address of a machine: the DHCP lease of our MAC, as libvirt's dnsmasq keeps it. The status file is read directly,
+ * the way libvirt's own NSS module does (tools/nss/libvirt_nss_leases.c): asking virsh each time costs half a second of
+ * CPU under emulation, taken from the very machine that is booting. virsh is asked as well, now and then, for networks
+ * whose file is elsewhere, and for whether the machine still runs. */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "drivers/libvirt/libvirt.h"
+
+/* Looks for up to ten seconds, prints the address if there is one. */
+static const char address_script[] =
+    "turn=0\n"
+    "while [ $turn -lt 25 ]; do\n"
+    "    if [ $((turn % 12)) = 0 ]; then\n"
+    "        state=$(v domstate \"$name\" 2>/dev/null || echo absent)\n"
+    "        case $state in\n"
+    "        running|idle|paused|'in shutdown'|pmsuspended) ;;\n"
+    "        *) tail -c 300 \"$dir/$name/console.log\" 2>/dev/null | tr -c '[:print:]' ' ' >&2\n"
+    "           echo >&2; echo \"it is not running ($state)\" >&2; exit $died ;;\n"
+    "        esac\n"
+    "        ip=$(v net-dhcp-leases \"$net\" --mac \"$mac\" 2>/dev/null | grep -o '[0-9.]*/[0-9]*' | tail -n 1)\n"
+    "    else\n"
+    "        ip=$(tr -d ' \\n' 2>/dev/null </var/lib/libvirt/dnsmasq/\"$bridge\".status | tr '}' '\\n' |\n"
+    "             grep -F \"$mac\" | grep -o '\"ip-address\":\"[0-9.]*\"' | tail -n 1 | cut -d'\"' -f4)\n"
+    "    fi\n"
+    "    if [ -n \"$ip\" ]; then echo \"${ip%/*}\"; exit 0; fi\n"
+    "    turn=$((turn + 1))\n"
+    "    sleep 0.4\n"
+    "done\n";
+
+static int ask(struct hypervisor *hv, const char *script, char out[64], const struct context *ctx, struct error *err) {
+    cleanup_buffer struct buffer text = {0};
+    if (script_run(hv, script, NULL, 0, &text, ctx, err))
+        return -1;
+    out[0] = '\0';
+    if (text.len > 1 && text.len < 64) {
+        struct in_addr ignored;
+        memcpy(out, text.data, text.len - 1);
+        out[text.len - 1] = '\0';
+        if (inet_pton(AF_INET, out, &ignored) != 1)
+            return error_set(err, ERR_PROTOCOL, hv->subject, "its lease list holds '%s', which is no address", out);
+    }
+    return 0;
+}
+
+int libvirt_address(struct hypervisor *hv, const struct machine_spec *spec, struct endpoint *ret,
+                    const struct context *ctx, struct error *err) {
+    cleanup_buffer struct buffer script = {0};
+    script_begin(hv, &script);
+    script_set(&script, "name", spec->name);
+    script_set(&script, "mac", spec->mac);
+    buffer_printf(&script, "died=%d\nset +e\n", SCRIPT_NOT_RUNNING);
+    buffer_puts(&script, "bridge=$(v net-info \"$net\" | sed -n 's/^Bridge: *//p')\n");
+    buffer_puts(&script, address_script);
+    char found[64] = "";
+    while (!found[0]) {
+        if (context_check(ctx, spec->tag.path, "waiting for its DHCP lease", err))
+            return -1;
+        if (ask(hv, buffer_str(&script), found, ctx, err)) {
+            if (err && err->code == ERR_DIED)
+                error_subject(err, spec->tag.path);
+            return -1;
+        }
+    }
+    struct endpoint at = {.port = spec->ssh_port};
+    memcpy(at.host, found, sizeof found);
+    *ret = at;
+    return 0;
+}

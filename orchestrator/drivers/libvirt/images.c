@@ -1,0 +1,86 @@
+/* Base images on the hypervisor: base/SHA256.qcow2, .kernel, .initrd. A file of that name is whole: it gets its name only
+ * after its checksum was compared there. */
+#include <stdio.h>
+#include <string.h>
+
+#include "drivers/libvirt/libvirt.h"
+
+struct part {
+    const char *local, *sha256, *suffix;
+};
+
+static int is_there(struct hypervisor *hv, const char *name, bool *ret, const struct context *ctx, struct error *err) {
+    cleanup_buffer struct buffer script = {0}, out = {0};
+    script_begin(hv, &script);
+    script_set(&script, "name", name);
+    buffer_puts(&script, "mkdir -p \"$base\"\nchmod 755 \"$dir\" \"$base\"\n"
+                         "if [ -e \"$base/$name\" ]; then echo yes; else echo no; fi\n");
+    if (script_run(hv, buffer_str(&script), NULL, 0, &out, ctx, err))
+        return -1;
+    *ret = strcmp(buffer_str(&out), "yes\n") == 0;
+    return 0;
+}
+
+static int accept_upload(struct hypervisor *hv, const char *incoming, const char *name, const char *sha256,
+                         const struct context *ctx, struct error *err) {
+    cleanup_buffer struct buffer script = {0};
+    script_begin(hv, &script);
+    script_set(&script, "incoming", incoming);
+    script_set(&script, "name", name);
+    script_set(&script, "want", sha256);
+    buffer_printf(&script,
+                  "got=$(sha256sum \"$incoming\" | cut -d' ' -f1)\n"
+                  "if [ \"$got\" != \"$want\" ]; then\n"
+                  "    rm -f \"$incoming\"\n"
+                  "    echo \"the image arrived damaged: expected sha256 $want, found $got\" >&2\n"
+                  "    exit %d\n"
+                  "fi\n"
+                  "chmod 444 \"$incoming\"\nmv -f \"$incoming\" \"$base/$name\"\n",
+                  SCRIPT_CHECKSUM);
+    if (script_run(hv, buffer_str(&script), NULL, 0, NULL, ctx, err)) {
+        if (err && err->code == ERR_CHECKSUM)
+            error_retry(err);
+        return -1;
+    }
+    return 0;
+}
+
+static int ensure_part(struct hypervisor *hv, const char *key, const struct part *part, progress_fn progress, void *data,
+                       const struct context *ctx, struct error *err) {
+    bool there = false;
+    cleanup_free char *name = xasprintf("%s.%s", key, part->suffix);
+    if (is_there(hv, name, &there, ctx, err))
+        return -1;
+    if (there)
+        return 0;
+    cleanup_free char *incoming = xasprintf("%s/base/%s.incoming", hv->directory, name);
+    if (access_put(hv->access, part->local, incoming, 0600, progress, data, ctx, err))
+        return -1;
+    return accept_upload(hv, incoming, name, part->sha256, ctx, err);
+}
+
+int libvirt_ensure_image(struct hypervisor *hv, const struct image *image, progress_fn progress, void *data,
+                         const struct context *ctx, struct error *err) {
+    const struct part parts[] = {
+        {image->kernel, image->kernel_sha256, "kernel"},
+        {image->initrd, image->initrd_sha256, "initrd"},
+        {image->disk, image->sha256, image->format},
+    };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (parts[i].local && ensure_part(hv, image->sha256, &parts[i], progress, data, ctx, err))
+            return error_context(err, "image %s", image->name);
+    return 0;
+}
+
+int libvirt_prune(struct hypervisor *hv, const struct context *ctx, struct error *err) {
+    cleanup_buffer struct buffer script = {0};
+    script_begin(hv, &script);
+    buffer_puts(&script, "[ -d \"$base\" ] || exit 0\n"
+                         "for file in \"$base\"/*; do\n"
+                         "    [ -e \"$file\" ] || continue\n"
+                         "    key=${file##*/}; key=${key%%.*}\n"
+                         "    grep -qs \" $key\\$\" \"$dir\"/*/tag || rm -f \"$file\"\n"
+                         "done\n"
+                         "rmdir \"$base\" \"$dir\" 2>/dev/null || :\n");
+    return script_run(hv, buffer_str(&script), NULL, 0, NULL, ctx, err);
+}

@@ -1,0 +1,261 @@
+#include "drivers/libvirt/libvirt.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const struct driver_param params[] = {
+    {"uri", "libvirt connection URI (default qemu:///system)", false},
+    {"directory", "where images and machines are kept (default /var/lib/libvirt/images/nestor)", false},
+    {"network", "libvirt network of the machines (default 'default')", false},
+    {NULL, NULL, false},
+};
+
+static void libvirt_close(struct hypervisor *hv) {
+    if (!hv)
+        return;
+    free(hv->subject);
+    free(hv->uri);
+    free(hv->directory);
+    free(hv->network);
+    free(hv);
+}
+
+/* KVM is usable if the CPU below shows vmx or svm; /dev/kvm alone proves nothing (docs/hosts/qemu.md). */
+static int detect_acceleration(struct hypervisor *hv, const struct context *ctx, struct error *err) {
+    cleanup_command_result struct command_result result = {0};
+    struct command probe = COMMAND("grep -Eqw '(vmx|svm)' /proc/cpuinfo && test -c /dev/kvm");
+    if (access_run(hv->access, &probe, &result, ctx, err))
+        return -1;
+    hv->accelerated = result.status == 0;
+    return 0;
+}
+
+static int libvirt_open(const struct hypervisor_config *config, struct hypervisor **ret, const struct context *ctx,
+                        struct error *err) {
+    struct hypervisor *hv = xcalloc(1, sizeof *hv);
+    hv->subject = xstrdup(config->subject);
+    hv->access = config->access;
+    hv->uri = xstrdup(param_get(config, "uri", "qemu:///system"));
+    hv->directory = xstrdup(param_get(config, "directory", "/var/lib/libvirt/images/nestor"));
+    hv->network = xstrdup(param_get(config, "network", "default"));
+    if (config->accelerated && detect_acceleration(hv, ctx, err)) {
+        libvirt_close(hv);
+        return -1;
+    }
+    *ret = hv;
+    return 0;
+}
+
+static int libvirt_ensure_network(struct hypervisor *hv, const struct context *ctx, struct error *err) {
+    cleanup_buffer struct buffer script = {0};
+    script_begin(hv, &script);
+    buffer_puts(&script, "state=$(v net-info \"$net\" | sed -n 's/^Active: *//p')\n"
+                         "[ \"$state\" = yes ] || v net-start \"$net\" >/dev/null\n");
+    if (script_run(hv, buffer_str(&script), NULL, 0, NULL, ctx, err)) {
+        if (err && err->code == ERR_PROCESS)
+            error_mend(err, "see 'virsh net-list --all' there; the network must exist: virsh net-define, net-autostart");
+        return error_context(err, "network '%s'", hv->network);
+    }
+    return 0;
+}
+
+/* The tag comes first and "complete" last: what a killed create leaves is known by the one and lacks the other. */
+static const char create_script[] =
+    "here=$dir/$name\n"
+    "if [ -e \"$here/complete\" ] && v domuuid \"$name\" >/dev/null 2>&1; then\n"
+    "    if [ \"$(cat \"$here/tag\")\" = \"$tag\" ]; then exit 0; fi\n"
+    "    echo \"a machine of that name is there with another configuration\" >&2\n"
+    "    exit $exists\n"
+    "fi\n"
+    "v destroy \"$name\" >/dev/null 2>&1 || :\n"
+    "v undefine \"$name\" >/dev/null 2>&1 || :\n"
+    "rm -rf \"$here\"\n"
+    "mkdir -p \"$here\"\n"
+    "chmod 711 \"$dir\" \"$here\"\n"
+    "echo \"$tag\" >\"$here/tag\"\n"
+    "cat >\"$here/seed.img\"\n"
+    "qemu-img create -q -f qcow2 -b \"$image\" -F \"$format\" \"$here/disk.qcow2\" $size >/dev/null\n"
+    "printf '%s' \"$xml\" >\"$here/domain.xml\"\n"
+    "v define \"$here/domain.xml\" >/dev/null\n"
+    "rm -f \"$here/domain.xml\"\n"
+    ": >\"$here/complete\"\n";
+
+static int libvirt_create(struct hypervisor *hv, const struct machine_spec *spec, const struct context *ctx,
+                          struct error *err) {
+    cleanup_buffer struct buffer script = {0};
+    cleanup_free char *xml = domain_xml(hv, spec);
+    cleanup_free char *tag = xasprintf("%s %s %s %s", spec->tag.lab_id, spec->tag.path,
+                                       spec->digest[0] ? spec->digest : "-", spec->image->sha256);
+    cleanup_free char *image = xasprintf("%s/base/%s.%s", hv->directory, spec->image->sha256, spec->image->format);
+    /* An overlay smaller than its base would cut it. */
+    uint64_t bytes = spec->disk > spec->image->virtual_size ? spec->disk : 0;
+    cleanup_free char *size = bytes ? xasprintf("%llu", (unsigned long long)bytes) : xstrdup("");
+    script_begin(hv, &script);
+    script_set(&script, "name", spec->name);
+    script_set(&script, "tag", tag);
+    script_set(&script, "image", image);
+    script_set(&script, "format", spec->image->format);
+    script_set(&script, "size", size);
+    script_set(&script, "xml", xml);
+    buffer_printf(&script, "exists=%d\n", SCRIPT_EXISTS);
+    buffer_puts(&script, create_script);
+    if (script_run(hv, buffer_str(&script), spec->seed, spec->seed_len, NULL, ctx, err))
+        return error_subject(err, spec->tag.path);
+    return 0;
+}
+
+/* dumpxml of the persistent definition, refusing a machine that runs. */
+static int dump_inactive(struct hypervisor *hv, const char *name, struct buffer *ret, const struct context *ctx,
+                         struct error *err) {
+    cleanup_buffer struct buffer script = {0};
+    script_begin(hv, &script);
+    script_set(&script, "name", name);
+    buffer_printf(&script,
+                  "v domuuid \"$name\" >/dev/null 2>&1 || { echo 'there is no such domain' >&2; exit %d; }\n"
+                  "case $(v domstate \"$name\") in\n"
+                  "'shut off'|crashed) ;;\n"
+                  "*) echo 'the machine is running' >&2; exit %d ;;\n"
+                  "esac\n"
+                  "v dumpxml --inactive \"$name\"\n",
+                  SCRIPT_ABSENT, SCRIPT_RUNNING);
+    return script_run(hv, buffer_str(&script), NULL, 0, ret, ctx, err);
+}
+
+static int redefine(struct hypervisor *hv, const char *xml, const struct context *ctx, struct error *err) {
+    cleanup_buffer struct buffer script = {0};
+    script_begin(hv, &script);
+    buffer_puts(&script, "file=$(mktemp)\ntrap 'rm -f \"$file\"' EXIT\ncat >\"$file\"\nv define \"$file\" >/dev/null\n");
+    return script_run(hv, buffer_str(&script), xml, strlen(xml), NULL, ctx, err);
+}
+
+static int read_exposed(struct hypervisor *hv, const char *name, struct buffer *xml, bool *ret,
+                        const struct context *ctx, struct error *err) {
+    struct arena arena = {0};
+    struct domain_info info;
+    buffer_free(xml);
+    int failed = dump_inactive(hv, name, xml, ctx, err) || domain_parse(buffer_str(xml), xml->len, &arena, &info, err);
+    if (!failed)
+        *ret = info.exposed;
+    arena_free(&arena);
+    return failed ? -1 : 0;
+}
+
+static int libvirt_expose(struct hypervisor *hv, const struct machine_spec *spec, bool on, bool *ret_exposed,
+                          const struct context *ctx, struct error *err) {
+    cleanup_buffer struct buffer xml = {0};
+    bool exposed = !on;
+    if (read_exposed(hv, spec->name, &xml, &exposed, ctx, err))
+        return error_subject(err, spec->tag.path);
+    if (exposed != on) {
+        cleanup_free char *changed = NULL;
+        if (domain_set_exposed(hv, buffer_str(&xml), xml.len, on, &changed, err) ||
+            redefine(hv, changed, ctx, err) || read_exposed(hv, spec->name, &xml, &exposed, ctx, err))
+            return error_subject(err, spec->tag.path);
+    }
+    *ret_exposed = exposed;
+    return 0;
+}
+
+static int libvirt_start(struct hypervisor *hv, const struct machine_spec *spec, const struct context *ctx,
+                         struct error *err) {
+    cleanup_buffer struct buffer script = {0};
+    script_begin(hv, &script);
+    script_set(&script, "name", spec->name);
+    buffer_printf(&script,
+                  "case $(v domstate \"$name\" 2>/dev/null) in\n"
+                  "running|idle|paused|'in shutdown'|pmsuspended) ;;\n"
+                  "'') echo 'there is no such domain' >&2; exit %d ;;\n"
+                  "*) v start \"$name\" >/dev/null ;;\n"
+                  "esac\n",
+                  SCRIPT_ABSENT);
+    if (script_run(hv, buffer_str(&script), NULL, 0, NULL, ctx, err))
+        return error_subject(err, spec->tag.path);
+    return 0;
+}
+
+/* The body of an operation on one machine by tag; what is not defined is already stopped and removed. */
+static int on_machine(struct hypervisor *hv, const struct tag *tag, const char *body, struct buffer *out,
+                      const struct context *ctx, struct error *err) {
+    cleanup_buffer struct buffer script = {0};
+    cleanup_free char *name = libvirt_name(tag);
+    script_begin(hv, &script);
+    script_set(&script, "name", name);
+    buffer_puts(&script, body);
+    if (script_run(hv, buffer_str(&script), NULL, 0, out, ctx, err))
+        return error_subject(err, tag->path);
+    return 0;
+}
+
+#define STATE "state() { v domstate \"$name\" 2>/dev/null || echo absent; }\n"
+
+static int libvirt_stop(struct hypervisor *hv, const struct tag *tag, const struct context *ctx, struct error *err) {
+    static const char body[] = STATE "turn=0\n"
+                                     "while [ $turn -lt 20 ]; do\n"
+                                     "    case $(state) in 'shut off'|crashed|absent) echo off; exit 0 ;; esac\n"
+                                     "    [ $((turn % 10)) != 0 ] || v shutdown \"$name\" >/dev/null 2>&1 || :\n"
+                                     "    turn=$((turn + 1))\n"
+                                     "    sleep 0.5\n"
+                                     "done\n";
+    for (;;) {
+        cleanup_buffer struct buffer out = {0};
+        if (context_check(ctx, tag->path, "waiting for it to power off", err) ||
+            on_machine(hv, tag, body, &out, ctx, err))
+            return -1;
+        if (out.len)
+            return 0;
+    }
+}
+
+static int libvirt_power_cut(struct hypervisor *hv, const struct tag *tag, const struct context *ctx,
+                             struct error *err) {
+    return on_machine(hv, tag,
+                      STATE "case $(state) in 'shut off'|crashed|absent) ;; *) v destroy \"$name\" >/dev/null ;; esac\n",
+                      NULL, ctx, err);
+}
+
+static int libvirt_console(struct hypervisor *hv, const struct tag *tag, struct buffer *ret, const struct context *ctx,
+                           struct error *err) {
+    return on_machine(hv, tag, "[ ! -f \"$dir/$name/console.log\" ] || tail -c 4096 \"$dir/$name/console.log\" | "
+                               "tr -cd '[:print:]\\n'\n",
+                      ret, ctx, err);
+}
+
+/* The domain first, the directory with the tag last: a removal that was cut is still found. */
+static int libvirt_remove(struct hypervisor *hv, const struct tag *tag, const struct context *ctx, struct error *err) {
+    return on_machine(hv, tag,
+                      STATE "case $(state) in\n"
+                            "absent) v list >/dev/null ;;\n" /* absent because virsh does not work is no proof */
+                            "'shut off'|crashed) v undefine \"$name\" --managed-save --snapshots-metadata >/dev/null ;;\n"
+                            "*) v destroy \"$name\" >/dev/null\n"
+                            "   v undefine \"$name\" --managed-save --snapshots-metadata >/dev/null ;;\n"
+                            "esac\n"
+                            "rm -rf \"${dir:?}/${name:?}\"\n",
+                      NULL, ctx, err);
+}
+
+const struct driver libvirt_driver = {
+    .size = sizeof libvirt_driver,
+    .api = DRIVER_API,
+    .name = "libvirt",
+    .summary = "KVM through libvirt: a host, or a guest hypervisor",
+    .features = DRIVER_HOST | DRIVER_GUEST | DRIVER_LINKED_CLONE,
+    .params = params,
+    .parallel = 4,
+    .boot_timeout_s = 180,
+    .boot_timeout_emulated_s = 600,
+    .open = libvirt_open,
+    .close = libvirt_close,
+    .check = libvirt_check,
+    .observe = libvirt_observe,
+    .ensure_image = libvirt_ensure_image,
+    .ensure_network = libvirt_ensure_network,
+    .create = libvirt_create,
+    .expose = libvirt_expose,
+    .start = libvirt_start,
+    .stop = libvirt_stop,
+    .power_cut = libvirt_power_cut,
+    .address = libvirt_address,
+    .console = libvirt_console,
+    .remove = libvirt_remove,
+    .prune = libvirt_prune,
+};
