@@ -101,7 +101,7 @@ int reach_observe(struct reach *reach, struct inventory *inv, int guest_ms, cons
         take_answers(&round);
         if (failed)
             break;
-        round.n = next_level(&round, level);
+        round.n = guest_ms > 0 ? next_level(&round, level) : 0;
     }
     pthread_mutex_destroy(&round.lock);
     free(round.items);
