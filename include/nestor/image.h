@@ -55,7 +55,8 @@ struct seed {
 };
 /* A FAT volume labelled CIDATA with meta-data and user-data, as cloud-init's NoCloud reads it
  * (cloudinit.readthedocs.io, "NoCloud"), written by nestor itself: no mkfs, no mount, no root. Deterministic.
- * With extra user-data, user-data is a MIME multi-part whose first part is nestor's. */
+ * With extra user-data, user-data is a MIME multi-part; nestor's parts come last in it, so that the machine's identity
+ * cannot be overruled. Appends to *ret, which then holds the private host key: wipe it. */
 int seed_build(const struct seed *seed, struct buffer *ret, struct error *err) NESTOR_CHECKED;
 
 #endif
