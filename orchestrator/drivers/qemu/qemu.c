@@ -56,7 +56,10 @@ static int make_base(const char *home, const char *subject, char **ret, struct e
 }
 
 static int require_local(const struct hypervisor_config *config, struct error *err) {
-    if (config->access && config->access->ops == access_local()->ops)
+    struct access *local = access_local();
+    bool is_local = config->access && config->access->ops == local->ops;
+    access_close(local);
+    if (is_local)
         return 0;
     error_set(err, ERR_UNSUPPORTED, config->subject, "the qemu driver runs machines only where nestor itself runs");
     return error_mend(err, "use the libvirt driver for a remote host or a guest hypervisor");
