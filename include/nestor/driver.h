@@ -76,6 +76,8 @@ struct observation {
     struct observed *items;
     size_t n;
 };
+/* A new, zeroed item at the end; valid until the next call. For drivers. */
+struct observed *observation_add(struct observation *o);
 void observation_free(struct observation *o); /* NULL-safe; frees the struct too */
 
 /* Where a machine answers, as seen from its hypervisor's access. */

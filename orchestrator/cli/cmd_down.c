@@ -61,7 +61,7 @@ static int run(struct cli *cli, const void *opts, int argc, char **argv, struct 
     return code;
 }
 
-const struct command cmd_down = {
+const struct cli_command cmd_down = {
     .name = "down",
     .summary = "Remove a lab: machines, disks, processes, records",
     .arguments = "LAB",
@@ -70,8 +70,9 @@ const struct command cmd_down = {
     .options_size = sizeof(struct down_options),
     .min_args = 1,
     .max_args = 1,
-    .details = "Needs neither the lab file nor its templates: what carries the lab's tag goes. LAB may also be the lab\n"
-               "file. Base images stay in the cache ('nestor image rm').",
+    .details =
+        "Needs neither the lab file nor its templates: what carries the lab's tag goes. LAB may also be the lab\n"
+        "file. Base images stay in the cache ('nestor image rm').",
     .examples = "  nestor down quickstart\n  nestor down quickstart --yes",
     .run = run,
 };

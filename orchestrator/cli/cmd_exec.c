@@ -51,7 +51,8 @@ static int execute(struct session *s, const char *path, int argc, char **argv, u
         reach_wait(s->reach, row, &access, &reaching, err))
         return -1;
     cleanup_free char *script = script_of(argc, argv);
-    struct command command = {.script = script, .in_fd = STDIN_FILENO, .out_fd = STDOUT_FILENO, .err_fd = STDERR_FILENO};
+    struct command command = {
+        .script = script, .in_fd = STDIN_FILENO, .out_fd = STDOUT_FILENO, .err_fd = STDERR_FILENO};
     if (access_run(access, &command, &result, &s->cli->ctx, err))
         return error_subject(err, path);
     return result.status;
@@ -78,7 +79,7 @@ static int run(struct cli *cli, const void *opts, int argc, char **argv, struct 
     return code;
 }
 
-const struct command cmd_exec = {
+const struct cli_command cmd_exec = {
     .name = "exec",
     .summary = "Run a command in a machine at any level",
     .arguments = "LAB/MACHINE... -- COMMAND...",
@@ -88,9 +89,10 @@ const struct command cmd_exec = {
     .min_args = 1,
     .max_args = -1,
     .passes_rest = true,
-    .details = "Over SSH through however many levels, host keys pinned. Passes standard input, output and error, and ends\n"
-               "with the command's exit status. A single word is given to the remote shell; several words are passed\n"
-               "exactly as they are.",
+    .details =
+        "Over SSH through however many levels, host keys pinned. Passes standard input, output and error, and ends\n"
+        "with the command's exit status. A single word is given to the remote shell; several words are passed\n"
+        "exactly as they are.",
     .examples = "  nestor exec quickstart/kvm1/web1 -- uname -a\n"
                 "  nestor exec quickstart/kvm1 'virsh list --all | grep running'",
     .run = run,

@@ -1,7 +1,7 @@
 #include <stddef.h>
 
-#include "cli/session.h"
 #include "cli/lab_work.h"
+#include "cli/session.h"
 
 struct plan_options {
     bool json;
@@ -29,7 +29,7 @@ static int run(struct cli *cli, const void *opts, int argc, char **argv, struct 
     return code;
 }
 
-const struct command cmd_plan = {
+const struct cli_command cmd_plan = {
     .name = "plan",
     .summary = "Show what 'up' would do, and why, without doing it",
     .arguments = "FILE",

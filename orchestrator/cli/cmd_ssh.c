@@ -1,11 +1,11 @@
 /* Hands over to the system's OpenSSH, with a configuration made from the state: one alias per machine, a ProxyJump
  * chain, pinned host keys. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "cli/session.h"
@@ -47,8 +47,8 @@ static void add_machine(const struct session *s, const struct row *row, const ch
     if (!colon)
         return;
     cleanup_free char *alias = dotted(row->path);
-    buffer_printf(out, "Host %s %s\n    HostName %.*s\n    Port %s\n    User %s\n", row->path, alias, (int)(colon - address), address,
-                  colon + 1, row->ssh_user);
+    buffer_printf(out, "Host %s %s\n    HostName %.*s\n    Port %s\n    User %s\n", row->path, alias,
+                  (int)(colon - address), address, colon + 1, row->ssh_user);
     buffer_printf(out,
                   "    HostKeyAlias %s\n    IdentityFile \"%s\"\n    IdentitiesOnly yes\n"
                   "    UserKnownHostsFile \"%s\"\n    GlobalKnownHostsFile /dev/null\n    StrictHostKeyChecking yes\n"
@@ -96,7 +96,8 @@ static int write_config(struct session *s, const char *config, struct error *err
     return failed ? -1 : 0;
 }
 
-static int hand_over(struct session *s, const char *config, const char *path, int argc, char **argv, struct error *err) {
+static int hand_over(struct session *s, const char *config, const char *path, int argc, char **argv,
+                     struct error *err) {
     uint32_t at = inventory_find(s->inv, path);
     if (at == LAB_NONE || !s->inv->rows[at].recorded || !s->inv->rows[at].recorded->address[0]) {
         error_set(err, ERR_NOT_FOUND, path, "no address is known of such a machine");
@@ -138,7 +139,7 @@ static int run(struct cli *cli, const void *opts, int argc, char **argv, struct 
     return code;
 }
 
-const struct command cmd_ssh = {
+const struct cli_command cmd_ssh = {
     .name = "ssh",
     .summary = "Open a shell in a machine at any level, with the system's OpenSSH",
     .arguments = "LAB/MACHINE... [SSH-ARGUMENTS...]",
@@ -148,8 +149,9 @@ const struct command cmd_ssh = {
     .min_args = 1,
     .max_args = -1,
     .passes_rest = true,
-    .details = "The configuration it makes has one alias per machine, pinned host keys and a ProxyJump chain. With --config\n"
-               "LAB it is written and its path printed, so that scp, rsync or Ansible can use it too.",
+    .details =
+        "The configuration it makes has one alias per machine, pinned host keys and a ProxyJump chain. With --config\n"
+        "LAB it is written and its path printed, so that scp, rsync or Ansible can use it too.",
     .examples = "  nestor ssh quickstart/kvm1/web1\n"
                 "  scp -F \"$(nestor ssh --config quickstart)\" file quickstart/kvm1:/root/",
     .run = run,

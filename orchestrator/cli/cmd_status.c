@@ -24,8 +24,8 @@ static void list_lab(void *data, const struct lab_record *r) {
     clock_iso8601(r->updated_at, when);
     l->n++;
     if (l->json)
-        json_array_append_new(l->json, json_pack("{s:s, s:s, s:s, s:b}", "lab", r->name, "file", r->file, "updated_at", when,
-                                                 "removing", r->removing));
+        json_array_append_new(l->json, json_pack("{s:s, s:s, s:s, s:b}", "lab", r->name, "file", r->file, "updated_at",
+                                                 when, "removing", r->removing));
     else
         printf("%-24s %s  %s%s\n", r->name, when, r->file, r->removing ? "  (being removed)" : "");
 }
@@ -82,7 +82,8 @@ static int run(struct cli *cli, const void *opts, int argc, char **argv, struct 
     if (session_from_name(&s, cli, argv[0], NULL, err))
         code = taken_down(&s, argv[0], o->json, err);
     else if (session_reach(&s, s.lab != NULL, NULL, err) == 0 &&
-             reach_observe(s.reach, s.inv, GUEST_OBSERVE_MS, &cli->ctx, err) == 0 && session_view(&s, &view, err) == 0) {
+             reach_observe(s.reach, s.inv, GUEST_OBSERVE_MS, &cli->ctx, err) == 0 &&
+             session_view(&s, &view, err) == 0) {
         if (o->json)
             json_print(status_json(&view.lab), stdout);
         else
@@ -94,7 +95,7 @@ static int run(struct cli *cli, const void *opts, int argc, char **argv, struct 
     return code;
 }
 
-const struct command cmd_status = {
+const struct cli_command cmd_status = {
     .name = "status",
     .summary = "Show a lab as it is now: its tree, addresses and evidence",
     .arguments = "[LAB]",
@@ -103,7 +104,8 @@ const struct command cmd_status = {
     .options_size = sizeof(struct status_options),
     .min_args = 0,
     .max_args = 1,
-    .details = "Asks the hypervisors; nothing is shown from memory that could be asked. Without LAB: the labs there are.",
+    .details =
+        "Asks the hypervisors; nothing is shown from memory that could be asked. Without LAB: the labs there are.",
     .examples = "  nestor status quickstart\n  nestor status quickstart --json | jq -r .state",
     .run = run,
 };

@@ -92,7 +92,7 @@ static int run(struct cli *cli, const void *opts, int argc, char **argv, struct 
     return code;
 }
 
-const struct command cmd_up = {
+const struct cli_command cmd_up = {
     .name = "up",
     .summary = "Make the lab file true: create, start, verify and fill its machines",
     .arguments = "FILE",

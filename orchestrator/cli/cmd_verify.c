@@ -74,7 +74,8 @@ static int verify_lab(struct session *s, bool as_json, struct error *err) {
             n++;
         }
     if (as_json && !failed)
-        json_print(json_pack("{s:s, s:b, s:O}", "lab", s->lab_name, "verified", v.all_good, "machines", v.json), stdout);
+        json_print(json_pack("{s:s, s:b, s:O}", "lab", s->lab_name, "verified", v.all_good, "machines", v.json),
+                   stdout);
     else if (!failed && !n)
         puts("This lab has no guest hypervisor to verify.");
     json_decref(v.json);
@@ -93,7 +94,7 @@ static int run(struct cli *cli, const void *opts, int argc, char **argv, struct 
     return code;
 }
 
-const struct command cmd_verify = {
+const struct cli_command cmd_verify = {
     .name = "verify",
     .summary = "Prove again, inside each guest hypervisor, that it can nest",
     .arguments = "LAB",
@@ -102,8 +103,9 @@ const struct command cmd_verify = {
     .options_size = sizeof(struct verify_options),
     .min_args = 1,
     .max_args = 1,
-    .details = "Runs every probe over SSH, shows and keeps the evidence. Exits with 1 if one guest hypervisor cannot nest;\n"
-               "the reason codes are explained in docs/verify.md.",
+    .details =
+        "Runs every probe over SSH, shows and keeps the evidence. Exits with 1 if one guest hypervisor cannot nest;\n"
+        "the reason codes are explained in docs/verify.md.",
     .examples = "  nestor verify quickstart\n  nestor verify quickstart --json | jq '.machines[].probes'",
     .run = run,
 };

@@ -114,7 +114,8 @@ static int ensure_secret(struct session *s, struct error *err) {
     if (s->has_secret)
         return 0;
     if (s->contents && s->contents->nmachines) {
-        error_set(err, ERR_CONFLICT, s->lab_name, "the lab's key is missing, but it has machines that trust only that key");
+        error_set(err, ERR_CONFLICT, s->lab_name,
+                  "the lab's key is missing, but it has machines that trust only that key");
         return error_mend(err, "take it down and bring it up again: nestor down %s", s->lab_name);
     }
     cleanup_free char *path = session_path(s, "secret");

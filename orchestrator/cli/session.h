@@ -13,9 +13,9 @@ struct session {
     const char *home;
     struct state *state;
     struct lab_lock lock;
-    struct lab *lab;                /* from the file, or from the recorded text; NULL if that no longer parses */
-    struct lab_record *record;      /* NULL: never brought up */
-    struct lab_contents *contents;  /* NULL: never brought up */
+    struct lab *lab;               /* from the file, or from the recorded text; NULL if that no longer parses */
+    struct lab_record *record;     /* NULL: never brought up */
+    struct lab_contents *contents; /* NULL: never brought up */
     char lab_id[LAB_ID_LEN + 1];
     char *lab_name;
     struct secret secret;
@@ -26,11 +26,12 @@ struct session {
 
 /* For plan and up: reads the file (its diagnostics go to standard error), then what is recorded of that lab. verb not
  * NULL: takes the lab's lock under that name. Leaves inv and reach to session_reach. */
-int session_from_file(struct session *s, struct cli *cli, const char *file, const char *verb, struct error *err)
-    NESTOR_CHECKED;
-/* For everything else: a recorded lab, by name, or by the file it comes from. ERR_NOT_FOUND lists the labs there are. */
-int session_from_name(struct session *s, struct cli *cli, const char *name, const char *verb, struct error *err)
-    NESTOR_CHECKED;
+int session_from_file(struct session *s, struct cli *cli, const char *file, const char *verb,
+                      struct error *err) NESTOR_CHECKED;
+/* For everything else: a recorded lab, by name, or by the file it comes from. ERR_NOT_FOUND lists the labs there are.
+ */
+int session_from_name(struct session *s, struct cli *cli, const char *name, const char *verb,
+                      struct error *err) NESTOR_CHECKED;
 /* Writes the lab's row and makes its secret, if that was not done yet. Reloads what is recorded. */
 int session_record(struct session *s, struct error *err) NESTOR_CHECKED;
 /* Builds the inventory (`with_lab`: what is wanted too) and opens the reach. Replaces earlier ones. */

@@ -18,11 +18,16 @@ static bool recorded_as(const struct row *row, const char *status) {
 /* A machine inside one that is off is off; inside one that cannot be asked, the record is all there is. */
 static const char *state_of(const struct inventory *inv, const struct row *row) {
     switch (row->seen) {
-    case SEEN_ON: return recorded_as(row, "failed") ? "failed" : "running";
-    case SEEN_OFF: return recorded_as(row, "created") ? "created" : recorded_as(row, "failed") ? "failed" : "stopped";
-    case SEEN_BROKEN: return "failed";
-    case SEEN_ABSENT: return recorded_as(row, "failed") ? "failed" : "absent";
-    case SEEN_UNKNOWN: break;
+    case SEEN_ON:
+        return recorded_as(row, "failed") ? "failed" : "running";
+    case SEEN_OFF:
+        return recorded_as(row, "created") ? "created" : recorded_as(row, "failed") ? "failed" : "stopped";
+    case SEEN_BROKEN:
+        return "failed";
+    case SEEN_ABSENT:
+        return recorded_as(row, "failed") ? "failed" : "absent";
+    case SEEN_UNKNOWN:
+        break;
     }
     if (!row->recorded)
         return "absent";
@@ -82,10 +87,19 @@ int session_view(struct session *s, struct view *ret, struct error *err) {
         const struct machine_record *rec = row->recorded;
         bool running = row->seen == SEEN_ON;
         view.lab.machines[i] = (struct machine_view){
-            .path = row->path, .name = row->name, .level = row->level, .driver = driver_of(inv, row),
-            .template = row->template, .state = state_of(inv, row), .ready = is_ready(inv, row),
-            .address = rec && running ? rec->address : "", .failure = rec ? rec->failure : "",
-            .hypervisor = row->hypervisor_name, .wanted = nesting_name(row->nesting), .flag = "", .reason = "",
+            .path = row->path,
+            .name = row->name,
+            .level = row->level,
+            .driver = driver_of(inv, row),
+            .template = row->template,
+            .state = state_of(inv, row),
+            .ready = is_ready(inv, row),
+            .address = rec && running ? rec->address : "",
+            .failure = rec ? rec->failure : "",
+            .hypervisor = row->hypervisor_name,
+            .wanted = nesting_name(row->nesting),
+            .flag = "",
+            .reason = "",
         };
         path_index_put(&f.index, row->path, i);
     }

@@ -1,12 +1,13 @@
 /* Every driver of this build, and the few helpers that belong to all of them. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "drivers/fake/fake.h"
 #include "drivers/fault/fault.h"
+#include "drivers/libvirt/libvirt.h"
+#include "drivers/qemu/qemu.h"
 #include "nestor/driver.h"
 
-static const struct driver *const drivers[] = {&fake_driver, &fault_driver};
+static const struct driver *const drivers[] = {&qemu_driver, &libvirt_driver, &fake_driver, &fault_driver};
 
 #define N_DRIVERS (sizeof drivers / sizeof *drivers)
 
@@ -27,13 +28,6 @@ const char *param_get(const struct hypervisor_config *config, const char *key, c
         if (strcmp(config->params[i].key, key) == 0)
             return config->params[i].value;
     return fallback;
-}
-
-void observation_free(struct observation *o) {
-    if (!o)
-        return;
-    arena_free(&o->arena);
-    free(o);
 }
 
 const char *power_name(enum power p) {

@@ -84,8 +84,8 @@ static void take_answers(struct round *round) {
 int reach_observe(struct reach *reach, struct inventory *inv, int guest_ms, const struct context *ctx,
                   struct error *err) {
     size_t most = inv->nrows > inv->nhosts ? inv->nrows : inv->nhosts;
-    struct round round = {.reach = reach, .inv = inv, .guest_ms = guest_ms, .ctx = ctx,
-                          .items = xcalloc(most, sizeof *round.items)};
+    struct round round = {
+        .reach = reach, .inv = inv, .guest_ms = guest_ms, .ctx = ctx, .items = xcalloc(most, sizeof *round.items)};
     pthread_mutex_init(&round.lock, NULL);
     int failed = 0;
     for (uint32_t h = 0; h < inv->nhosts; h++)
