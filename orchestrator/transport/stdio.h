@@ -36,6 +36,6 @@ struct sigpipe_guard {
 };
 struct sigpipe_guard sigpipe_block(void);
 void sigpipe_restore(struct sigpipe_guard *g);
-#define cleanup_sigpipe __attribute__((cleanup(sigpipe_restore)))
+#define cleanup_sigpipe __attribute__((cleanup(sigpipe_restore), unused))
 
 #endif

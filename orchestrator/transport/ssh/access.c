@@ -43,7 +43,10 @@ static void job_leave(struct ssh_job **job) {
 }
 #define cleanup_job __attribute__((cleanup(job_leave)))
 
+/* The job's result is ours to read once its phase says so: the load is what orders the two threads. */
 static int job_error(const struct ssh_job *job, struct error *err) {
+    if (atomic_load(&job->phase) == PHASE_PENDING)
+        return error_set(err, ERR_INTERNAL, job->session->subject, "a job's result was read before its end");
     if (!error_is_set(&job->error))
         return 0;
     if (err)
