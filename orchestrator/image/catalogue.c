@@ -65,6 +65,14 @@ int image_find(const struct template *t, struct image **ret, struct error *err) 
     return entry_init(&e, t, err) ? -1 : find(&e, t, ret, err);
 }
 
+int image_check(const struct template *t, struct error *err) {
+    cleanup_entry struct entry e = {0};
+    if (entry_init(&e, t, err))
+        return -1;
+    bool can_be_made = !entry_has_recipe(&e) || has_recipe_folder(e.key);
+    return can_be_made || file_exists(e.folder) ? 0 : report_missing(&e, t->name, err);
+}
+
 /* What making the image again may mend. */
 static bool is_stale(const struct error *err) {
     return err->code == ERR_NOT_FOUND || err->code == ERR_CONFLICT || err->code == ERR_CHECKSUM;

@@ -201,7 +201,7 @@ static int make_machine(const struct hypervisor *hv, const struct machine_spec *
                         struct error *err) {
     cleanup_free char *dir = machine_path(&hv->settings, &spec->tag, NULL);
     bool torn = hv->settings.torn;
-    if (tree_remove(dir, spec->tag.path, err) || (!torn && take_time(hv, spec->tag.path, "cloning", ctx, err)))
+    if (world_tree_remove(dir, spec->tag.path, err) || (!torn && take_time(hv, spec->tag.path, "cloning", ctx, err)))
         return -1;
     cleanup_close int lock = -1;
     if (hv->settings.disk != UINT64_MAX && world_lock(&hv->settings, &lock, hv->subject, ctx, err))
@@ -373,7 +373,7 @@ static int fake_remove(struct hypervisor *hv, const struct tag *tag, const struc
     if (take_time(hv, tag->path, "removing", ctx, err))
         return -1;
     /* First it stops running, then it stops being whole: cut short, it is a half-made machine that carries its tag. */
-    if (mark_clear(on, tag->path, err) || mark_clear(spec, tag->path, err) || tree_remove(dir, tag->path, err))
+    if (mark_clear(on, tag->path, err) || mark_clear(spec, tag->path, err) || world_tree_remove(dir, tag->path, err))
         return -1;
     return world_log(&hv->settings, "remove", tag->path, err);
 }

@@ -201,13 +201,13 @@ static int remove_entries(const char *path, const char *subject, struct error *e
         if (is_dots(entry->d_name))
             continue;
         cleanup_free char *below = xasprintf("%s/%s", path, entry->d_name);
-        if (tree_remove(below, subject, err))
+        if (world_tree_remove(below, subject, err))
             return -1;
     }
     return 0;
 }
 
-int tree_remove(const char *path, const char *subject, struct error *err) {
+int world_tree_remove(const char *path, const char *subject, struct error *err) {
     if (unlink(path) == 0 || errno == ENOENT)
         return 0;
     if (errno != EISDIR && errno != EPERM)

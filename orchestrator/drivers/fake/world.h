@@ -98,7 +98,7 @@ bool mark_is_set(const char *path);
 int mark_set(const char *path, const char *subject, struct error *err);
 int mark_clear(const char *path, const char *subject, struct error *err);
 /* Removes a file or a whole directory; absent is fine. */
-int tree_remove(const char *path, const char *subject, struct error *err);
+int world_tree_remove(const char *path, const char *subject, struct error *err);
 
 /* An exclusive hold on the world, across processes. Closing *ret_fd ends it. */
 int world_lock(const struct settings *s, int *ret_fd, const char *subject, const struct context *ctx,
