@@ -193,9 +193,7 @@ static enum change decide(const struct planner *p, const struct row *row, const 
         return inside || is_there(row, around) ? CHANGE_REMOVE : CHANGE_NONE;
     }
     if (!is_there(row, around)) {
-        *reason = around && around->gone ? "its hypervisor is replaced"
-                  : row->recorded        ? "it has vanished"
-                                         : "not there";
+        *reason = !row->recorded ? "not there" : around && around->gone ? "its hypervisor is replaced" : "it has vanished";
         return CHANGE_CREATE;
     }
     if (row->seen == SEEN_BROKEN) {
