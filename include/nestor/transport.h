@@ -49,8 +49,9 @@ int access_run_ok(struct access *a, const char *script, struct command_result *r
 
 typedef void (*progress_fn)(void *data, uint64_t done, uint64_t total);
 
-/* Copies a local file to remote_path (SFTP over SSH; a copy when local): written to a temporary name beside it,
- * then renamed, so a cut leaves no half file of that name. Mode as for chmod. */
+/* Copies a local file to remote_path: written to a temporary name beside it (".NAME.part-...", removed again when the
+ * copy does not succeed), put on disk, then renamed, so a cut leaves no half file of that name. Mode as for chmod.
+ * progress (may be NULL) is called on the caller's thread. */
 int access_put(struct access *a, const char *local_path, const char *remote_path, mode_t mode, progress_fn progress,
                void *progress_data, const struct context *ctx, struct error *err) NESTOR_CHECKED;
 
