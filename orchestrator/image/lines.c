@@ -2,13 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "nestor/buffer.h"
-
-#define IDLE_MS 100 /* how soon lines_finish is noticed when somebody else still holds the pipe open */
 
 static void emit_line(struct lines *l) {
     if (l->len == 0)
@@ -37,17 +34,9 @@ static void *follow(void *data) {
     struct lines *l = data;
     char chunk[4096];
     for (;;) {
-        /* Looked at before the poll: then an idle pipe has really been emptied after the program's end. */
-        bool finished = atomic_load(&l->finished);
-        struct pollfd p = {.fd = l->read_fd, .events = POLLIN};
-        int ready = poll(&p, 1, finished ? 0 : IDLE_MS);
-        if (ready < 0 && errno != EINTR)
-            break;
-        if (ready <= 0 && finished)
-            break;
-        if (ready <= 0)
-            continue;
         ssize_t n = read(l->read_fd, chunk, sizeof chunk);
+        if (n < 0 && errno == EINTR)
+            continue;
         if (n <= 0)
             break;
         take(l, chunk, (size_t)n);
@@ -75,7 +64,6 @@ int lines_begin(struct lines *l, const char *log, struct event_sink *sink, struc
 
 void lines_finish(struct lines *l) {
     cleanup_closep(&l->write_fd);
-    atomic_store(&l->finished, true);
     if (l->running)
         pthread_join(l->thread, NULL);
     l->running = false;

@@ -1,8 +1,6 @@
 /* The machine nestor runs on, as an access. */
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sendfile.h>
@@ -10,6 +8,7 @@
 #include <unistd.h>
 
 #include "nestor/transport.h"
+#include "transport/file.h"
 #include "transport/tcp.h"
 
 /* Between two looks at the context. */
@@ -51,44 +50,20 @@ static int copy_bytes(int from, int to, const char *path, progress_fn progress, 
     }
 }
 
-/* A rename is only safe from a power cut once the directory is on disk too. */
-static void sync_directory(const char *path) {
-    cleanup_free char *copy = xstrdup(path);
-    cleanup_close int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0)
-        fsync(fd);
-}
-
-static char *temporary_name(const char *path) {
-    const char *slash = strrchr(path, '/');
-    const char *name = slash ? slash + 1 : path;
-    return xasprintf("%.*s.%s.part-XXXXXX", (int)(name - path), path, name);
-}
-
-/* Fills temp, moves it to path. The caller removes it if this fails. */
-static int fill_and_rename(int from, int to, const char *temp, const char *path, mode_t mode, progress_fn progress,
-                           void *data, const struct context *ctx, struct error *err) {
-    if (copy_bytes(from, to, path, progress, data, ctx, err))
-        return -1;
-    if (fchmod(to, mode) || fsync(to))
-        return error_set_errno(err, errno, path, "cannot finish the copy");
-    if (rename(temp, path))
-        return error_set_errno(err, errno, path, "cannot give the copy its name");
-    sync_directory(path);
-    return 0;
-}
-
 static int local_put(struct access *a, const char *local_path, const char *remote_path, mode_t mode,
                      progress_fn progress, void *progress_data, const struct context *ctx, struct error *err) {
     (void)a;
     cleanup_close int from = open(local_path, O_RDONLY | O_CLOEXEC);
     if (from < 0)
         return error_set_errno(err, errno, local_path, "cannot open the file to copy");
-    cleanup_free char *temp = temporary_name(remote_path);
+    const char *name = file_name_part(remote_path);
+    cleanup_free char *temp = xasprintf("%.*s.%s.part-XXXXXX", (int)(name - remote_path), remote_path, name);
     cleanup_close int to = mkostemp(temp, O_CLOEXEC);
     if (to < 0)
         return error_set_errno(err, errno, remote_path, "cannot write beside it");
-    int rc = fill_and_rename(from, to, temp, remote_path, mode, progress, progress_data, ctx, err);
+    int rc = copy_bytes(from, to, remote_path, progress, progress_data, ctx, err);
+    if (rc == 0)
+        rc = file_finish(to, temp, remote_path, mode, err);
     if (rc)
         unlink(temp);
     return rc;

@@ -124,23 +124,6 @@ static void a_large_script_comes_back_byte_for_byte(void **state) {
     assert_int_equal(status, 0);
 }
 
-static void cloud_init_accepts_it(void **state) {
-    (void)state;
-    if (!image_fixture_has("cloud-init"))
-        skip();
-    struct seed seed = image_fixture_seed();
-    const char *users[] = {"root", "trainee"};
-    for (size_t i = 0; i < 2; i++) {
-        seed.ssh_user = users[i];
-        cleanup_free char *path = write_seed(&seed);
-        cleanup_buffer struct buffer out = {0};
-        int status = image_fixture_run(&out, "mtype -i %s ::user-data >%s.yaml && cloud-init schema -c %s.yaml", path,
-                                       path, path);
-        assert_non_null(strstr(buffer_str(&out), "Valid cloud-config"));
-        assert_int_equal(status, 0);
-    }
-}
-
 static int begin(void **state) {
     (void)state;
     image_fixture_begin();
@@ -166,7 +149,6 @@ int main(void) {
         cmocka_unit_test(blkid_finds_the_label_cloud_init_looks_for),
         cmocka_unit_test(names_are_listed_in_full),
         cmocka_unit_test(a_large_script_comes_back_byte_for_byte),
-        cmocka_unit_test(cloud_init_accepts_it),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "transport/file.h"
 #include "transport/ssh/session.h"
 
 #define STATUS_CUT 75 /* EX_TEMPFAIL */
@@ -33,8 +34,7 @@ static void put_temporary_name(struct buffer *b, const char *path) {
     uint64_t random = 0;
     if (getrandom(&random, sizeof random, 0) != sizeof random)
         random = (uint64_t)clock_ms();
-    const char *slash = strrchr(path, '/');
-    const char *name = slash ? slash + 1 : path;
+    const char *name = file_name_part(path);
     cleanup_free char *temp = xasprintf("%.*s.%s.part-%08" PRIx32, (int)(name - path), path, name, (uint32_t)random);
     buffer_put_shell(b, temp);
 }
