@@ -154,6 +154,14 @@ static void decode_entry(struct decoder *d, const struct keyset *keys, const str
         tell_unknown(d, keys, entry->key, fields, n);
 }
 
+static void tell_missing(struct decoder *d, const char *key, const struct node *node, const struct entry *entry) {
+    if (entry)
+        spec_error(d->diags, entry->key->origin, "'%s' needs the key '%s'",
+                   text_excerpt(d->scratch, entry->key->text, SHOWN), key);
+    else
+        spec_error(d->diags, node->origin, "the spec needs the key '%s'", key);
+}
+
 void decode_keys(struct decoder *d, const struct keyset *keys, const struct node *node, const struct entry *entry,
                  void *object) {
     const struct field *fields[KEYS_MAX];
@@ -164,8 +172,7 @@ void decode_keys(struct decoder *d, const struct keyset *keys, const struct node
             decode_entry(d, keys, fields, n, &node->entries[i], object, &seen);
     for (size_t i = 0; i < n; i++)
         if (fields[i]->required && !(seen & UINT64_C(1) << i))
-            spec_error(d->diags, entry ? entry->key->origin : node->origin, "'%s' needs the key '%s'",
-                       entry ? text_excerpt(d->scratch, entry->key->text, SHOWN) : "the file", fields[i]->key);
+            tell_missing(d, fields[i]->key, node, entry);
 }
 
 void decode_map(struct decoder *d, const struct field *field, const struct entry *entry, void *slot) {

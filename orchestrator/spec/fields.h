@@ -79,7 +79,8 @@ struct number {
 };
 static inline bool given(const struct number *n) { return n->at.line > 0; }
 
-/* Decodes the map's entries into object. `at` is where a missing key is told; node may say nothing. */
+/* Decodes the map's entries into object. The map may say nothing; entry is the one it is the value of, NULL for the
+ * whole file. */
 void decode_keys(struct decoder *d, const struct keyset *keys, const struct node *node, const struct entry *entry,
                  void *object);
 /* Tells that the text of the node cannot name a `noun`, unless it can. */

@@ -14,7 +14,7 @@
 #define TEMPLATE(member) .offset = offsetof(struct template_draft, member)
 #define LAB(member) .offset = offsetof(struct lab_draft, member)
 #define RESERVED(name)                                                                                                 \
-    {.key = name, .type = "reserved", .help = "Reserved for a later version of nestor.", .decode = decode_reserved}
+    { .key = name, .type = "reserved", .help = "Reserved for a later version of nestor.", .decode = decode_reserved }
 
 static const struct choice nestings[] = {
     {"required", NESTING_REQUIRED},
@@ -60,7 +60,7 @@ const struct keyset timeouts_keys = {
         (const struct field[]){
             {"boot", "duration", "the driver's, longer under emulation", "How long a machine may take to become ready.",
              decode_number, SETTING(boot_timeout), .unit = &unit_seconds, .min = 1, .max = 24 * HOUR},
-            {"stop", "duration", "30s", "How long a machine may take to power off before its power is cut.",
+            {"stop", "duration", "nestor's own", "How long a machine may take to power off before its power is cut.",
              decode_number, SETTING(stop_timeout), .unit = &unit_seconds, .min = 1, .max = 24 * HOUR},
             {0},
         },

@@ -136,8 +136,8 @@ static int push(struct builder *b, struct node *node) {
 
 static void pop(struct builder *b) {
     struct frame *f = &b->stack[--b->depth];
-    const struct node **children = b->pending + f->first;
     size_t n = b->npending - f->first;
+    const struct node **children = n ? b->pending + f->first : NULL; /* nothing may be pending yet at all */
     if (f->node->kind == NODE_MAP) {
         entries_make(f->node, children, n, b->arena, b->diags);
     } else {
@@ -191,19 +191,43 @@ static char byte_at(const struct builder *b, yaml_mark_t mark) {
     return 0;
 }
 
-/* libyaml says what it expected, in its own words; the mistake everybody makes gets better ones. */
+/* libyaml says what it expected, which is seldom what to do. */
+static const struct {
+    const char *problem, *hint;
+} hints[] = {
+    {"mapping values are not allowed in this context",
+     "put quotes around a text with ': ' in it, or check the indentation of this line"},
+    {"did not find expected key", "check the indentation of this line and of those above it"},
+    {"could not find expected ':'", "a key is followed by ':' and a space"},
+    {"did not find expected ',' or '}'", "a '{' is not closed, or a ',' is missing"},
+    {"did not find expected ',' or ']'", "a '[' is not closed, or a ',' is missing"},
+    {"found unexpected end of stream", "a quote is not closed"},
+    {"tab", "YAML indents with spaces only"},
+    {"block sequence entries are not allowed in this context", "a spec is made of maps: remove the '-'"},
+};
+
+static const char *hint_for(const char *problem) {
+    for (size_t i = 0; i < sizeof hints / sizeof *hints; i++)
+        if (strcmp(hints[i].problem, problem) == 0)
+            return hints[i].hint;
+    return "";
+}
+
 static void tell_syntax_error(struct builder *b) {
     const yaml_parser_t *p = &b->parser;
-    struct origin at = origin_of(p->problem_mark);
+    struct origin at = origin_of(p->problem_mark), from = origin_of(p->context_mark);
+    const char *problem = p->problem ? p->problem : "it cannot be read";
+    struct diagnostic *found;
     if (byte_at(b, p->problem_mark) == '\t') {
-        struct diagnostic *found = spec_error(b->diags, at, "a tab is used for indentation");
-        diagnostic_hint(found, "YAML indents with spaces only");
-    } else if (p->context) {
-        spec_error(b->diags, at, "not valid YAML: %s %s that starts at %d:%d", p->problem, p->context,
-                   (int)p->context_mark.line + 1, (int)p->context_mark.column + 1);
+        found = spec_error(b->diags, at, "a tab is used for indentation");
+        problem = "tab";
+    } else if (p->context && (from.line != at.line || from.column != at.column)) {
+        found =
+            spec_error(b->diags, at, "not valid YAML: %s %s (from %d:%d)", problem, p->context, from.line, from.column);
     } else {
-        spec_error(b->diags, at, "not valid YAML: %s", p->problem ? p->problem : "it cannot be read");
+        found = spec_error(b->diags, at, "not valid YAML: %s", problem);
     }
+    diagnostic_hint(found, "%s", hint_for(problem));
 }
 
 static int build(struct builder *b) {
