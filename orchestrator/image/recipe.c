@@ -85,8 +85,9 @@ int recipe_run(const char *name, const char *out, const char *work, const char *
     cleanup_free char *folder = recipe_find(name);
     if (!folder)
         return error_set(err, ERR_NOT_FOUND, name, "there is no recipe of that name");
-    cleanup_free char *script = xasprintf("%s/build.sh", folder), *tmpdir = xasprintf("TMPDIR=%s", work);
-    const char *const argv[] = {"env", tmpdir, "sh", script, out, NULL};
+    cleanup_free char *script = xasprintf("%s/build.sh", folder);
+    /* One stream: two would lose which line was the last. */
+    const char *const argv[] = {"sh", "-c", "exec env TMPDIR=\"$1\" sh \"$2\" \"$3\" 2>&1", "sh", work, script, out, NULL};
     struct context limited = context_timeout(ctx, BUILD_TIMEOUT_MS);
     __attribute__((cleanup(lines_end))) struct lines lines;
     if (lines_begin(&lines, log, sink, err))

@@ -12,7 +12,7 @@ void image_qcow2(unsigned char bytes[IMAGE_QCOW2_SIZE], unsigned char fill);
 
 /* A recipe whose build.sh is `script` after "out=$1". Also writes good.qcow2 beside it. */
 void image_recipe_write(const char *name, const char *script);
-#define IMAGE_RECIPE_GOOD "cp \"${0%/*}/good.qcow2\" \"$out/disk.qcow2\"\n"
+#define IMAGE_RECIPE_GOOD "cp \"$(dirname \"$0\")/good.qcow2\" \"$out/disk.qcow2\"\n"
 
 /* A template of that name without a source. */
 struct template image_template(const char *name);
