@@ -83,7 +83,8 @@ static void add_network_and_console(struct launch *l, const struct vm *vm) {
     /* QEMU announces IPv6 to the guest whether or not this machine has any: connections would hang until they time
      * out, so only IPv4 is offered. */
     add(l, "-netdev", "user,id=net0,ipv6=off");
-    add(l, "-device", arena_printf(&l->arena, "virtio-net-pci,netdev=net0,mac=%s", escape(l, vm->rec.mac)));
+    /* Without its boot ROM: nothing boots from this network, and the ROM waits seconds for a key. */
+    add(l, "-device", arena_printf(&l->arena, "virtio-net-pci,netdev=net0,romfile=,mac=%s", escape(l, vm->rec.mac)));
     add(l, "-chardev",
         arena_printf(&l->arena, "file,id=console,append=off,path=%s", escape(l, in_dir(l, vm, CONSOLE_FILE))));
     add(l, "-serial", "chardev:console");

@@ -28,10 +28,9 @@ static int shut_down(const struct vm *vm, const struct context *ctx, struct erro
     struct error press = {.code = ERR_NONE};
     while (pidfd >= 0) {
         error_clear(&press);
-        if (press_power_button(vm, ctx, &press) && press.code == ERR_CANCELLED)
-            error_clear(&press);
+        int pressed = press_power_button(vm, ctx, &press);
         int n = context_poll(ctx, &ended, 1, PRESS_AGAIN_MS, vm->tag.path, "waiting for the guest to power off", err);
-        if (n < 0 && error_is_set(&press))
+        if (n < 0 && pressed)
             error_note(err, "%s", press.cause);
         if (n)
             return n < 0 ? -1 : 0;

@@ -19,6 +19,7 @@
  * only explanation when it dies later. -daemonize is not used: it forks, which the seccomp fence forbids. */
 static const char launcher[] = "cd \"$1\" || exit 1\n"
                                "shift\n"
+                               "umask 077\n"
                                "command -v \"$1\" >/dev/null || exit 127\n"
                                "setsid \"$@\" </dev/null >" LOG_FILE " 2>&1 &\n";
 
