@@ -5,7 +5,7 @@
 
 #define CHUNK ((size_t)64 << 10)
 
-int file_read(int fd, const char *subject, size_t max, struct buffer *ret, struct error *err) {
+int fd_read(int fd, const char *subject, size_t max, struct buffer *ret, struct error *err) {
     while (ret->len <= max) {
         size_t left = max + 1 - ret->len, n = left < CHUNK ? left : CHUNK;
         char *to = buffer_reserve(ret, n);

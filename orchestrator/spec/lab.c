@@ -37,7 +37,7 @@ int lab_load(const char *file, struct lab **ret, struct diagnostics *diags, stru
         error_set_errno(err, errno, file, "the lab spec cannot be opened");
         return error_mend(err, "name a lab spec, or make one with 'nestor init'");
     }
-    if (file_read(standard_input ? STDIN_FILENO : opened, file, SPEC_FILE_MAX, &text, err) < 0)
+    if (fd_read(standard_input ? STDIN_FILENO : opened, file, SPEC_FILE_MAX, &text, err) < 0)
         return -1;
     return lab_parse(file, buffer_str(&text), text.len, ret, diags, err);
 }

@@ -20,7 +20,7 @@ static int read_plain_file(const char *path, struct buffer *ret, struct error *e
         return error_set_errno(err, errno, path, "it cannot be read");
     if (!S_ISREG(st.st_mode))
         return error_set(err, ERR_IO, path, "it is not a plain file");
-    return file_read(fd, path, SPEC_USER_DATA_MAX, ret, err);
+    return fd_read(fd, path, SPEC_USER_DATA_MAX, ret, err);
 }
 
 static bool check_text(struct decoder *d, struct origin at, const char *text, size_t len) {
