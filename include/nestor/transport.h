@@ -66,6 +66,7 @@ const char *access_subject(const struct access *a);
 bool access_alive(struct access *a);
 void access_close(struct access *a); /* NULL-safe; cuts what still runs through it */
 
+/* Always the same one; closing it does nothing. */
 struct access *access_local(void);
 
 /* Who answers there must hold the private half of host_key. */

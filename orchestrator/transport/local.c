@@ -74,7 +74,8 @@ static bool local_alive(struct access *a) {
     return true;
 }
 
-static void local_close(struct access *a) { free(a); }
+/* There is one local machine, and it stays. */
+static void local_close(struct access *a) { (void)a; }
 
 static const struct access_ops local_ops = {
     .run = local_run,
@@ -85,8 +86,6 @@ static const struct access_ops local_ops = {
 };
 
 struct access *access_local(void) {
-    struct access *a = xcalloc(1, sizeof *a);
-    a->ops = &local_ops;
-    a->subject = "localhost";
-    return a;
+    static struct access local = {.ops = &local_ops, .subject = "localhost"};
+    return &local;
 }
