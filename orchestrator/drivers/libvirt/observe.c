@@ -5,7 +5,7 @@
 
 #include "drivers/libvirt/libvirt.h"
 
-/* Prints "D LAB PATH DIGEST NAME" per directory, then per domain "@@ NAME" and its XML. The name pattern is that of
+/* Prints "D LAB PATH DIGEST NAME" per directory, then each domain's XML, "<domain " at the start of a line. The name pattern is that of
  * machine_native_name; what else is defined there is none of our business. */
 static const char observe_script[] = "for tag in \"$dir\"/*/tag; do\n"
                                      "    [ -f \"$tag\" ] || continue\n"
@@ -18,7 +18,7 @@ static const char observe_script[] = "for tag in \"$dir\"/*/tag; do\n"
                                      "    case $name in\n"
                                      "    *[!a-z0-9.-]*) ;;\n"
                                      "    *.*-[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f])\n"
-                                     "        ask=\"$ask echo '@@ $name'; dumpxml $name;\" ;;\n"
+                                     "        ask=\"$ask dumpxml $name;\" ;;\n"
                                      "    esac\n"
                                      "done\n"
                                      "[ -z \"$ask\" ] || v \"$ask\"\n";
@@ -60,15 +60,16 @@ static void take_domain(struct observation *o, const char *xml, size_t len) {
 }
 
 static void read_all(struct observation *o, const char *text, size_t len) {
+    static const char start[] = "<domain ";
     const char *at = text, *end = text + len, *xml = NULL;
     while (at < end) {
         const char *eol = memchr(at, '\n', (size_t)(end - at));
         const char *next = eol ? eol + 1 : end;
         size_t n = (size_t)((eol ? eol : end) - at);
-        if (n > 3 && memcmp(at, "@@ ", 3) == 0) {
+        if (n >= sizeof start - 1 && memcmp(at, start, sizeof start - 1) == 0) {
             if (xml)
                 take_domain(o, xml, (size_t)(at - xml));
-            xml = next;
+            xml = at;
         } else if (!xml && n > 2 && memcmp(at, "D ", 2) == 0) {
             take_directory(o, at, n);
         }
