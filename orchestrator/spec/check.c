@@ -299,7 +299,7 @@ void draft_check(struct resolver *r) {
         add_template(r, &draft->templates[i]);
     const struct place top = {NULL, 1, draft->name.text ? strnlen(draft->name.text, SPEC_NAME_MAX) : 0};
     check_machines(r, &draft->machines, &top);
-    if (draft->machines.at.line && !draft->machines.n)
+    if (draft->machines.at.line && !draft->machines.n && !r->d->diags->nerrors)
         spec_error(r->d->diags, draft->machines.at, "the lab has no machines");
     if (r->d->nmachines > SPEC_MACHINES_MAX || count_machines(&draft->machines) > SPEC_MACHINES_MAX)
         spec_error(r->d->diags, draft->machines.at, "the lab has more than %d machines", SPEC_MACHINES_MAX);

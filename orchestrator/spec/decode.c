@@ -44,7 +44,7 @@ const char *entry_text(struct decoder *d, const struct entry *entry) {
         spec_error(d->diags, value->origin, "'%s' must be a single value, not %s", entry->key->text,
                    node_kind_name(value));
     else if (value->null || !*value->text)
-        spec_error(d->diags, value->origin, "'%s' has no value", entry->key->text);
+        spec_error(d->diags, value->null ? entry->key->origin : value->origin, "'%s' has no value", entry->key->text);
     else if (has_control(value->text))
         spec_error(d->diags, value->origin, "'%s' holds a line break or another control character", entry->key->text);
     else

@@ -35,18 +35,19 @@ static void decode_machine(struct decoder *d, const struct entry *entry, void *d
     struct machine_drafts *machines = data;
     if (++d->nmachines > SPEC_MACHINES_MAX) /* told once, by check.c */
         return;
+    if (!entry_is_map(d, entry))
+        return;
     struct machine_draft *m = &machines->items[machines->n++];
     m->name = (struct word){entry->key->text, entry->key->origin};
-    if (entry_is_map(d, entry))
-        decode_keys(d, &machine_keys, entry->value, entry, m);
+    decode_keys(d, &machine_keys, entry->value, entry, m);
 }
 
 void decode_machines(struct decoder *d, const struct field *field, const struct entry *entry, void *slot) {
     (void)field;
     struct machine_drafts *machines = slot;
-    machines->at = entry->key->origin;
     if (!entry_is_map(d, entry))
         return;
+    machines->at = entry->key->origin;
     size_t left = SPEC_MACHINES_MAX - (d->nmachines < SPEC_MACHINES_MAX ? d->nmachines : SPEC_MACHINES_MAX);
     size_t n = entry->value->n < left ? entry->value->n : left;
     machines->items = arena_alloc(d->scratch, n * sizeof *machines->items);

@@ -63,7 +63,7 @@ static bool size_read(const char *p, uint64_t *ret) {
         return false;
     if (*p == '.' && !take_fraction(&p, &fraction, &divisor))
         return false;
-    if (*p == ' ')
+    if (p[0] == ' ' && p[1])
         p++;
     uint64_t unit = unit_find(p), total;
     if (!unit || (unit == 1 && divisor > 1) || __builtin_mul_overflow(whole, unit, &total))

@@ -184,8 +184,7 @@ static int on_event(struct builder *b, const yaml_event_t *event) {
 
 /* The byte a mark stands at; its index counts characters. 0 at the end. */
 static char byte_at(const struct builder *b, yaml_mark_t mark) {
-    size_t i = strncmp(b->text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
-    for (size_t left = mark.index; i < b->len; i++)
+    for (size_t i = 0, left = mark.index; i < b->len; i++)
         if (((unsigned char)b->text[i] & 0xc0) != 0x80 && left-- == 0)
             return b->text[i];
     return 0;
@@ -247,6 +246,11 @@ static int build(struct builder *b) {
 }
 
 const struct node *tree_parse(const char *text, size_t len, struct arena *arena, struct diagnostics *diags) {
+    static const char byte_order_mark[] = "\xef\xbb\xbf"; /* libyaml skips it only where it guesses the encoding */
+    if (len >= 3 && memcmp(text, byte_order_mark, 3) == 0) {
+        text += 3;
+        len -= 3;
+    }
     struct builder b = {.text = text, .len = len, .arena = arena, .diags = diags};
     if (!yaml_parser_initialize(&b.parser))
         xmalloc(SIZE_MAX / 2); /* it fails only without memory: end as xmalloc does */
