@@ -288,6 +288,20 @@ static void a_url_is_downloaded_once(void **state) {
     image_free(ensure_good(&t));
 }
 
+static void a_kernel_over_plain_http_is_refused(void **state) {
+    (void)state;
+    char sum[65];
+    cleanup_free char *disk = write_disk("plain.qcow2", 1, sum);
+    struct template t = image_template("plain");
+    t.source = disk;
+    t.boot = BOOT_KERNEL;
+    t.kernel = "http://127.0.0.1:1/vmlinuz";
+    struct image *image = NULL;
+    struct error err = {0};
+    assert_int_equal(ensure(&t, &image, &err), -1);
+    image_assert_error(&err, ERR_USAGE, "plain", "may not come over plain HTTP", "use https");
+}
+
 static void verify_finds_what_the_time_stamp_hides(void **state) {
     (void)state;
     image_recipe_write("verified", IMAGE_RECIPE_GOOD);
@@ -377,6 +391,7 @@ int main(void) {
         cmocka_unit_test(an_image_with_a_backing_file_never_gets_in),
         cmocka_unit_test(images_by_qemu_img_are_accepted),
         cmocka_unit_test(a_url_is_downloaded_once),
+        cmocka_unit_test(a_kernel_over_plain_http_is_refused),
         cmocka_unit_test(verify_finds_what_the_time_stamp_hides),
         cmocka_unit_test(a_damaged_manifest_is_told_and_made_again),
         cmocka_unit_test(list_and_remove_agree),
