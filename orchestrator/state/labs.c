@@ -1,0 +1,115 @@
+#include "nestor/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "nestor/context.h"
+#include "state/state_priv.h"
+
+#define NAMES_SHOWN 10 /* of the labs there are, when one is not found */
+
+/* Row of SQL_LAB_FIND and SQL_LAB_EACH. */
+static int take_lab(void *data, sqlite3_stmt *row, struct error *err) {
+    (void)err;
+    struct rows *rows = data;
+    struct arena *a = &rows->arena;
+    struct lab_record *r = rows_add(rows, sizeof *r);
+    *r = (struct lab_record){.id = column_text(a, row, 0),
+                             .name = column_text(a, row, 1),
+                             .file = column_text(a, row, 2),
+                             .spec = column_text(a, row, 3),
+                             .spec_len = (size_t)sqlite3_column_bytes(row, 3),
+                             .created_at = sqlite3_column_int64(row, 4),
+                             .updated_at = sqlite3_column_int64(row, 5),
+                             .removing = sqlite3_column_int(row, 6) != 0};
+    return 0;
+}
+
+/* The record lives in the arena it carries. */
+void lab_record_free(struct lab_record *r) {
+    if (!r)
+        return;
+    struct arena arena = r->arena;
+    arena_free(&arena);
+}
+
+struct names {
+    struct buffer text;
+    size_t n;
+};
+
+static int take_name(void *data, sqlite3_stmt *row, struct error *err) {
+    (void)err;
+    struct names *names = data;
+    if (names->n++ < NAMES_SHOWN)
+        buffer_printf(&names->text, "%s%s", names->n > 1 ? ", " : "", (const char *)sqlite3_column_text(row, 0));
+    return 0;
+}
+
+/* A typo is mended by seeing the right names. */
+static int error_no_lab(struct state *s, const char *name, struct error *err) {
+    struct names names = {{0}, 0};
+    int r = sql_run(s, SQL_LAB_NAMES, NO_VALUES, take_name, &names, err);
+    if (r == 0 && names.n > NAMES_SHOWN)
+        buffer_printf(&names.text, " and %zu more", names.n - NAMES_SHOWN);
+    if (r == 0 && names.n)
+        error_set(err, ERR_NOT_FOUND, name, "no lab '%s'; labs: %s", name, buffer_str(&names.text));
+    else if (r == 0)
+        error_set(err, ERR_NOT_FOUND, name, "no lab '%s'; there are no labs", name);
+    buffer_free(&names.text);
+    return -1;
+}
+
+int state_lab_find(struct state *s, const char *name, struct lab_record **ret, struct error *err) {
+    cleanup_rows struct rows rows = {0};
+    if (sql_run(s, SQL_LAB_FIND, VALUES(text(name)), take_lab, &rows, err))
+        return -1;
+    if (rows.n == 0)
+        return error_no_lab(s, name, err);
+    struct lab_record *r = rows.items[0]; /* the name is unique: there is no other */
+    r->arena = rows.arena;
+    rows.arena = (struct arena){0};
+    *ret = r;
+    return 0;
+}
+
+int state_lab_each(struct state *s, void (*fn)(void *data, const struct lab_record *record), void *data,
+                   struct error *err) {
+    cleanup_rows struct rows rows = {0};
+    if (sql_run(s, SQL_LAB_EACH, NO_VALUES, take_lab, &rows, err))
+        return -1;
+    for (size_t i = 0; i < rows.n; i++)
+        fn(data, rows.items[i]);
+    return 0;
+}
+
+static int take_id(void *data, sqlite3_stmt *row, struct error *err) {
+    (void)err;
+    const char *id = (const char *)sqlite3_column_text(row, 0);
+    strncpy(data, id ? id : "", LAB_ID_LEN + 1);
+    return 0;
+}
+
+int state_lab_put(struct state *s, const char *name, const char *file, const char *spec, size_t spec_len,
+                  char id[LAB_ID_LEN + 1], struct error *err) {
+    char fresh[LAB_ID_LEN + 1], kept[LAB_ID_LEN + 1];
+    if (lab_id_new(fresh, err) ||
+        sql_run(s, SQL_LAB_PUT,
+                VALUES(text(fresh), text(name), text(file), text_n(spec, spec_len), integer(clock_unix())), take_id,
+                kept, err))
+        return -1;
+    memcpy(id, kept, sizeof kept);
+    return 0;
+}
+
+int state_lab_set_removing(struct state *s, const char *lab_id, struct error *err) {
+    return sql_change_one(s, SQL_LAB_SET_REMOVING, VALUES(text(lab_id)), lab_id, err);
+}
+
+int state_lab_delete(struct state *s, const char *lab_id, struct error *err) {
+    cleanup_scope struct scope scope = {0};
+    if (scope_begin(&scope, s, SQL_BEGIN, err) || sql_run(s, SQL_LAB_DELETE, VALUES(text(lab_id)), NULL, NULL, err) ||
+        journal_trim(s, err))
+        return -1;
+    return scope_commit(&scope, err);
+}
