@@ -107,9 +107,9 @@ int process_run(const char *const argv[], const struct command *io, struct comma
 
 /* --- HTTP (transport/http.c) --- */
 
-/* Downloads url (https, http, file) to path through a temporary file; a cut download is resumed by the next call.
- * TLS is verified with the system's store. expected_sha256 (hex) may be NULL; a mismatch is ERR_CHECKSUM and the
- * file is removed. */
+/* Downloads url (https, http, file) to path through ".NAME.part" beside it. A cut download is continued by the next
+ * call when expected_sha256 (hex, may be NULL) can prove the whole; a mismatch is ERR_CHECKSUM and the file is
+ * removed. TLS is verified with the system's store. ERR_LOCKED, retry set, while another process downloads to path. */
 int http_download(const char *url, const char *path, const char *expected_sha256, progress_fn progress,
                   void *progress_data, const struct context *ctx, struct error *err) NESTOR_CHECKED;
 

@@ -11,7 +11,7 @@ struct http_limits {
 #define HTTP_LIMITS_DEFAULT ((struct http_limits){.max_bytes = (uint64_t)64 << 30, .stall_ms = 60000})
 
 int http_download_within(struct http_limits limits, const char *url, const char *path, const char *expected_sha256,
-                         progress_fn progress, void *progress_data, const struct context *ctx, struct error *err)
-    NESTOR_CHECKED;
+                         progress_fn progress, void *progress_data, const struct context *ctx,
+                         struct error *err) NESTOR_CHECKED;
 
 #endif

@@ -148,17 +148,26 @@ void test_sshd_start(struct test_server *s, const char *extra) {
     await_port(s);
 }
 
-/* Dropbear takes the user's keys from the home directory only, so it gets another one. */
+/* Dropbear takes the user's keys from the home directory only and wants everything there to be the user's, so it gets
+ * a mount namespace in which the home directory is the test's. */
 void test_dropbear_start(struct test_server *s) {
     need("/usr/sbin/dropbear");
-    need("/usr/lib/dropbear/dropbearconvert");
+    need("/usr/bin/dropbearconvert");
+    need("/usr/bin/unshare");
+    if (getuid() != 0) {
+        print_message("only root can give Dropbear another home directory\n");
+        exit(77);
+    }
     prepare(s);
     cleanup_free char *from = xasprintf("%s/host", s->dir);
     cleanup_free char *to = xasprintf("%s/host.dropbear", s->dir);
-    cleanup_free char *port = xasprintf("127.0.0.1:%u", s->port);
-    const char *convert[] = {"/usr/lib/dropbear/dropbearconvert", "openssh", "dropbear", from, to, NULL};
+    const char *convert[] = {"/usr/bin/dropbearconvert", "openssh", "dropbear", from, to, NULL};
     assert_int_equal(run(convert), 0);
-    const char *argv[] = {"/usr/sbin/dropbear", "-F", "-E", "-s", "-r", to, "-p", port, NULL};
+    cleanup_free char *script =
+        xasprintf("mkdir -p %s/home/.ssh && cp %s/authorized_keys %s/home/.ssh/ && chmod -R go= %s/home && "
+                  "mount --bind %s/home %s && exec /usr/sbin/dropbear -F -E -s -r %s -p 127.0.0.1:%u -P %s/pid",
+                  s->dir, s->dir, s->dir, s->dir, s->dir, getpwuid(getuid())->pw_dir, to, s->port, s->dir);
+    const char *argv[] = {"/usr/bin/unshare", "-m", "sh", "-c", script, NULL};
     start(s, argv);
     await_port(s);
 }
