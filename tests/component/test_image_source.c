@@ -1,4 +1,4 @@
-/* Templates with a path or URL of their own, and what is done with images that are there: verify, list, remove. */
+/* Templates with a path or URL of their own, and what makes an image that is there doubtful. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -337,37 +337,6 @@ static void a_damaged_manifest_is_told_and_made_again(void **state) {
     image_free(ensure_good(&t));
 }
 
-static void list_one(void *data, const char *name, const struct image *image) {
-    buffer_printf(data, "%s %s\n", name, image ? "built" : "-");
-}
-
-static void list_and_remove_agree(void **state) {
-    (void)state;
-    image_fixture_end(); /* a catalogue of its own */
-    image_fixture_begin();
-    image_recipe_write("b", IMAGE_RECIPE_GOOD);
-    image_recipe_write("a", IMAGE_RECIPE_GOOD);
-    struct template t = image_template("b");
-    struct error err = {0};
-    cleanup_buffer struct buffer out = {0};
-    assert_int_equal(image_list(list_one, &out, &err), 0);
-    assert_string_equal(buffer_str(&out), "a -\nb -\n");
-    image_free(ensure_good(&t));
-    buffer_clear(&out);
-    assert_int_equal(image_list(list_one, &out, &err), 0);
-    assert_string_equal(buffer_str(&out), "a -\nb built\n");
-
-    assert_int_equal(image_remove("b", &err), 0);
-    buffer_clear(&out);
-    assert_int_equal(image_list(list_one, &out, &err), 0);
-    assert_string_equal(buffer_str(&out), "a -\nb -\n");
-    cleanup_free char *images = image_fixture_path("home/cache/images");
-    image_fixture_run(&out, "ls -A %s", images);
-    assert_string_equal(buffer_str(&out), "b.lock\n");
-    assert_int_equal(image_remove("b", &err), -1);
-    image_assert_error(&err, ERR_NOT_FOUND, "b", "there is no such image", "nestor image list");
-}
-
 static int begin(void **state) {
     (void)state;
     image_fixture_begin();
@@ -394,7 +363,6 @@ int main(void) {
         cmocka_unit_test(a_kernel_over_plain_http_is_refused),
         cmocka_unit_test(verify_finds_what_the_time_stamp_hides),
         cmocka_unit_test(a_damaged_manifest_is_told_and_made_again),
-        cmocka_unit_test(list_and_remove_agree),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }
