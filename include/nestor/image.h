@@ -1,8 +1,9 @@
 /* Images: what a template name stands for on this machine's disk, and the seed that gives a clone its identity.
  *
  * The catalogue lives in the cache directory: images/NAME/{disk.qcow2,vmlinuz,initrd.img,cmdline,manifest.json}.
- * A built-in name (templates/images/NAME) is built by its recipe; a path or URL is checked and copied or
- * downloaded. Everything is addressed by the SHA-256 of its disk.
+ * A built-in name (templates/images/NAME) is built by its recipe; a path is hashed once and used in place, a URL is
+ * downloaded, both under images/NAME-<12 hex digits of the source's hash>. Everything is addressed by the SHA-256 of
+ * its disk: after a rebuild the path leads to other bytes, so what clones from it keeps its own hold of the file.
  */
 #ifndef NESTOR_IMAGE_H
 #define NESTOR_IMAGE_H
@@ -30,7 +31,9 @@ struct image {
 void image_free(struct image *image); /* NULL-safe; frees the struct too */
 
 /* Finds the template's files, building or downloading nothing. ERR_NOT_FOUND with the mend
- * "run 'nestor image build NAME'". Checks the manifest's sizes and mtimes; full hashing is image_verify's job. */
+ * "run 'nestor image build NAME'". Checks the manifest's sizes and mtimes; full hashing is image_verify's job.
+ * ERR_CONFLICT when a file or the recipe changed since (image_ensure makes it again), ERR_CHECKSUM when the template
+ * wants another sum. */
 int image_find(const struct template *t, struct image **ret, struct error *err) NESTOR_CHECKED;
 /* Whether image_ensure has something to work with: the image, a recipe, or a source. Builds and downloads nothing.
  * ERR_NOT_FOUND names what is missing. */
@@ -41,6 +44,7 @@ int image_ensure(const struct template *t, bool rebuild, struct image **ret, str
                  const struct context *ctx, struct error *err) NESTOR_CHECKED;
 /* Hashes the files again and compares with the manifest: ERR_CHECKSUM names file, expected and found. */
 int image_verify(const struct image *image, struct error *err) NESTOR_CHECKED;
+/* A template used in place is only forgotten. ERR_LOCKED while somebody makes it. */
 int image_remove(const char *name, struct error *err) NESTOR_CHECKED;
 /* Names in the catalogue (built or not): calls fn for each, in name order. image is NULL for a recipe not built. */
 int image_list(void (*fn)(void *data, const char *name, const struct image *image), void *data, struct error *err)

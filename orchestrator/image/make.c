@@ -19,9 +19,8 @@ struct making {
 };
 
 static void making_end(struct making *m) {
-    struct error ignored = {0}; /* the next one to make this image cleans up again */
-    if (m->stage && tree_remove(m->stage, &ignored))
-        error_clear(&ignored);
+    int ignored = m->stage ? tree_remove(m->stage, NULL) : 0; /* the next one to make this image cleans up again */
+    (void)ignored;
     free(m->stage);
     free(m->out);
     manifest_free(m->manifest);
@@ -45,7 +44,11 @@ static void report_progress(void *data, uint64_t done, uint64_t total) {
         (struct event){.kind = EVENT_STEP_PROGRESS, .step = "image", .text = p->text, .done = done, .total = total});
 }
 
+/* The quick look comes before the long one. */
 static int record(struct making *m, enum image_file file, const char *path, struct error *err) {
+    cleanup_free char *full = path[0] == '/' ? xstrdup(path) : xasprintf("%s/%s", m->out, path);
+    if (file == IMAGE_DISK && disk_probe(full, m->manifest->format, &m->manifest->virtual_size, err))
+        return -1;
     cleanup_free char *text = xasprintf("checking %s", path);
     struct progress progress = {m->sink, text};
     return manifest_record(m->manifest, file, path, m->out, report_progress, &progress, err);
@@ -96,18 +99,26 @@ static int build(struct making *m, struct error *err) {
 
 /* --- from paths and URLs --- */
 
-static int download(struct making *m, enum image_file file, const char *url, struct error *err) {
-    const char *sha256 = file == IMAGE_DISK ? m->template->sha256 : NULL;
-    if (file == IMAGE_DISK && !sha256) {
+/* Only the disk's sum can be given; for a kernel, TLS has to vouch. */
+static int check_url(const struct making *m, enum image_file file, const char *url, struct error *err) {
+    if (file == IMAGE_DISK && !m->template->sha256) {
         error_set(err, ERR_USAGE, m->template->name, "a template from a URL needs its SHA-256");
         return error_mend(err, "add 'sha256: ...' to the template");
     }
-    cleanup_free char *name =
-        file == IMAGE_DISK ? xasprintf("disk.%s", m->template->format) : xstrdup(recipe_files[file]);
+    if (file != IMAGE_DISK && strncasecmp(url, "http://", 7) == 0) {
+        error_set(err, ERR_USAGE, m->template->name, "a kernel or initrd may not come over plain HTTP");
+        return error_mend(err, "use https, or download it and give its path");
+    }
+    return 0;
+}
+
+static int download(struct making *m, enum image_file file, const char *url, struct error *err) {
+    const char *name = file == IMAGE_DISK ? "disk" : recipe_files[file];
+    const char *sha256 = file == IMAGE_DISK ? m->template->sha256 : NULL;
     cleanup_free char *path = xasprintf("%s/%s", m->out, name);
     cleanup_free char *text = xasprintf("downloading %s of %s", name, m->template->name);
     struct progress progress = {m->sink, text};
-    if (http_download(url, path, sha256, report_progress, &progress, m->ctx, err))
+    if (check_url(m, file, url, err) || http_download(url, path, sha256, report_progress, &progress, m->ctx, err))
         return -1;
     return record(m, file, name, err);
 }
@@ -147,13 +158,6 @@ static char *printable_source(const char *source) {
     return at ? xasprintf("%.*s%s", (int)(host - source), source, at + 1) : xstrdup(source);
 }
 
-static int finish(struct making *m, struct error *err) {
-    cleanup_free char *disk = manifest_path(m->manifest, IMAGE_DISK, m->out);
-    if (disk_probe(disk, m->manifest->format, &m->manifest->virtual_size, err))
-        return -1;
-    return manifest_save(m->manifest, m->out, err) || entry_publish(m->entry, m->out, err) ? -1 : 0;
-}
-
 int image_make(const struct entry *e, const struct template *t, struct event_sink *sink, const struct context *ctx,
                struct error *err) {
     bool recipe = entry_has_recipe(e);
@@ -165,7 +169,8 @@ int image_make(const struct entry *e, const struct template *t, struct event_sin
     m.manifest->user = xstrdup("");
     m.manifest->cmdline = xstrdup("");
     m.manifest->created_at = clock_unix();
-    if ((recipe ? build : fetch)(&m, err) == 0 && finish(&m, err) == 0)
+    if ((recipe ? build : fetch)(&m, err) == 0 && manifest_save(m.manifest, m.out, err) == 0 &&
+        entry_publish(e, m.out, err) == 0)
         return 0;
     if (!recipe && m.out)
         rmdir(m.out); /* only what is empty: a download is continued by the next try */

@@ -87,7 +87,8 @@ int recipe_run(const char *name, const char *out, const char *work, const char *
         return error_set(err, ERR_NOT_FOUND, name, "there is no recipe of that name");
     cleanup_free char *script = xasprintf("%s/build.sh", folder);
     /* One stream: two would lose which line was the last. */
-    const char *const argv[] = {"sh", "-c", "exec env TMPDIR=\"$1\" sh \"$2\" \"$3\" 2>&1", "sh", work, script, out, NULL};
+    const char *const argv[] = {"sh", "-c", "exec env TMPDIR=\"$1\" sh \"$2\" \"$3\" 2>&1", "sh", work, script,
+                                out,  NULL};
     struct context limited = context_timeout(ctx, BUILD_TIMEOUT_MS);
     __attribute__((cleanup(lines_end))) struct lines lines;
     if (lines_begin(&lines, log, sink, err))

@@ -137,10 +137,8 @@ static void names_that_leave_the_catalogue_are_refused(void **state) {
 
 static void lines_become_events_while_the_recipe_runs(void **state) {
     (void)state;
-    cleanup_free char *seen = image_fixture_path("seen");
-    cleanup_free char *script = xasprintf("printf 'packages: \\033[1m50%%%%\\rpackages: 100%%%%\\n' >&2\n"
-                                          "printf 'no newline'\n" IMAGE_RECIPE_GOOD);
-    image_recipe_write("talks", script);
+    image_recipe_write(
+        "talks", "printf 'packages: \\033[1m50%%\\rpackages: 100%%\\n' >&2\nprintf 'no newline'\n" IMAGE_RECIPE_GOOD);
     struct image_events events;
     image_events_begin(&events);
     image_free(ensure_good("talks", false, &events));

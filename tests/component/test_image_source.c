@@ -1,4 +1,4 @@
-/* Templates with a path or URL of their own, and what is done with images that are there: verify, list, remove. */
+/* Templates with a path or URL of their own, and what makes an image that is there doubtful. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -288,6 +288,20 @@ static void a_url_is_downloaded_once(void **state) {
     image_free(ensure_good(&t));
 }
 
+static void a_kernel_over_plain_http_is_refused(void **state) {
+    (void)state;
+    char sum[65];
+    cleanup_free char *disk = write_disk("plain.qcow2", 1, sum);
+    struct template t = image_template("plain");
+    t.source = disk;
+    t.boot = BOOT_KERNEL;
+    t.kernel = "http://127.0.0.1:1/vmlinuz";
+    struct image *image = NULL;
+    struct error err = {0};
+    assert_int_equal(ensure(&t, &image, &err), -1);
+    image_assert_error(&err, ERR_USAGE, "plain", "may not come over plain HTTP", "use https");
+}
+
 static void verify_finds_what_the_time_stamp_hides(void **state) {
     (void)state;
     image_recipe_write("verified", IMAGE_RECIPE_GOOD);
@@ -323,37 +337,6 @@ static void a_damaged_manifest_is_told_and_made_again(void **state) {
     image_free(ensure_good(&t));
 }
 
-static void list_one(void *data, const char *name, const struct image *image) {
-    buffer_printf(data, "%s %s\n", name, image ? "built" : "-");
-}
-
-static void list_and_remove_agree(void **state) {
-    (void)state;
-    image_fixture_end(); /* a catalogue of its own */
-    image_fixture_begin();
-    image_recipe_write("b", IMAGE_RECIPE_GOOD);
-    image_recipe_write("a", IMAGE_RECIPE_GOOD);
-    struct template t = image_template("b");
-    struct error err = {0};
-    cleanup_buffer struct buffer out = {0};
-    assert_int_equal(image_list(list_one, &out, &err), 0);
-    assert_string_equal(buffer_str(&out), "a -\nb -\n");
-    image_free(ensure_good(&t));
-    buffer_clear(&out);
-    assert_int_equal(image_list(list_one, &out, &err), 0);
-    assert_string_equal(buffer_str(&out), "a -\nb built\n");
-
-    assert_int_equal(image_remove("b", &err), 0);
-    buffer_clear(&out);
-    assert_int_equal(image_list(list_one, &out, &err), 0);
-    assert_string_equal(buffer_str(&out), "a -\nb -\n");
-    cleanup_free char *images = image_fixture_path("home/cache/images");
-    image_fixture_run(&out, "ls -A %s", images);
-    assert_string_equal(buffer_str(&out), "b.lock\n");
-    assert_int_equal(image_remove("b", &err), -1);
-    image_assert_error(&err, ERR_NOT_FOUND, "b", "there is no such image", "nestor image list");
-}
-
 static int begin(void **state) {
     (void)state;
     image_fixture_begin();
@@ -377,9 +360,9 @@ int main(void) {
         cmocka_unit_test(an_image_with_a_backing_file_never_gets_in),
         cmocka_unit_test(images_by_qemu_img_are_accepted),
         cmocka_unit_test(a_url_is_downloaded_once),
+        cmocka_unit_test(a_kernel_over_plain_http_is_refused),
         cmocka_unit_test(verify_finds_what_the_time_stamp_hides),
         cmocka_unit_test(a_damaged_manifest_is_told_and_made_again),
-        cmocka_unit_test(list_and_remove_agree),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

@@ -1,0 +1,60 @@
+/* The catalogue as a list. A program of its own: it wants one with nothing else in it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "image_recipe.h"
+
+static void list_one(void *data, const char *name, const struct image *image) {
+    buffer_printf(data, "%s %s\n", name, image ? "built" : "-");
+}
+
+static void list_and_remove_agree(void **state) {
+    (void)state;
+    image_recipe_write("b", IMAGE_RECIPE_GOOD);
+    image_recipe_write("a", IMAGE_RECIPE_GOOD);
+    struct template t = image_template("b");
+    struct error err = {0};
+    cleanup_buffer struct buffer out = {0};
+    assert_int_equal(image_list(list_one, &out, &err), 0);
+    assert_string_equal(buffer_str(&out), "a -\nb -\n");
+    struct context ctx = image_soon();
+    struct image *image = NULL;
+    assert_int_equal(image_ensure(&t, false, &image, NULL, &ctx, &err), 0);
+    image_free(image);
+    buffer_clear(&out);
+    assert_int_equal(image_list(list_one, &out, &err), 0);
+    assert_string_equal(buffer_str(&out), "a -\nb built\n");
+
+    assert_int_equal(image_remove("b", &err), 0);
+    buffer_clear(&out);
+    assert_int_equal(image_list(list_one, &out, &err), 0);
+    assert_string_equal(buffer_str(&out), "a -\nb -\n");
+    cleanup_free char *images = image_fixture_path("home/cache/images");
+    image_fixture_run(&out, "ls -A %s", images);
+    assert_string_equal(buffer_str(&out), "b.lock\n");
+    assert_int_equal(image_remove("b", &err), -1);
+    image_assert_error(&err, ERR_NOT_FOUND, "b", "there is no such image", "nestor image list");
+}
+
+static int begin(void **state) {
+    (void)state;
+    image_fixture_begin();
+    return 0;
+}
+static int end(void **state) {
+    (void)state;
+    image_fixture_end();
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(list_and_remove_agree),
+    };
+    return cmocka_run_group_tests(tests, begin, end);
+}
