@@ -157,7 +157,7 @@ struct driver {
     int (*prune)(struct hypervisor *hv, const struct context *ctx, struct error *err);
 
     /* Optional: how to get into a machine other than by SSH to its address (the fake driver's machines). The access
-     * returned is the caller's to close. */
+     * returned is the caller's to close, before the hypervisor. ERR_UNSUPPORTED: reach this machine by SSH. */
     int (*connect)(struct hypervisor *hv, const struct machine_spec *spec, struct access **ret,
                    const struct context *ctx, struct error *err);
 

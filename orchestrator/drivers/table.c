@@ -3,9 +3,10 @@
 #include <string.h>
 
 #include "drivers/fake/fake.h"
+#include "drivers/fault/fault.h"
 #include "nestor/driver.h"
 
-static const struct driver *const drivers[] = {&fake_driver};
+static const struct driver *const drivers[] = {&fake_driver, &fault_driver};
 
 #define N_DRIVERS (sizeof drivers / sizeof *drivers)
 
