@@ -1,4 +1,4 @@
-/* Inside a fake machine: an access whose shell knows a handful of commands and says "not found" to the rest. */
+/* The way into a fake machine: an access that works while the machine stays powered on. */
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
@@ -8,9 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "drivers/fake/operations.h"
+#include "drivers/fake/shell.h"
 #include "drivers/fake/world.h"
 
-#define MAX_WORDS 64
 #define MAX_STREAM ((size_t)16 << 20)
 
 struct guest {
@@ -26,7 +27,7 @@ static bool powered_on_at(const char *on, struct timespec *ret) {
     struct stat st;
     if (stat(on, &st) != 0)
         return false;
-    *ret = st.st_ctim;
+    *ret = st.st_mtim;
     return true;
 }
 
@@ -37,161 +38,13 @@ static bool guest_alive(struct access *a) {
            access_alive(g->hv->access);
 }
 
-/* --- the shell --- */
-
-struct shell {
-    struct guest *guest;
-    char **words;
-    int n;
-    const char *input;
-    size_t input_len;
-    struct buffer *out, *err;
-};
-
-static int do_true(struct shell *sh) {
-    (void)sh;
-    return 0;
-}
-
-static int do_exit(struct shell *sh) { return sh->n > 1 ? atoi(sh->words[1]) & 0xff : 0; }
-
-static int do_echo(struct shell *sh) {
-    for (int i = 1; i < sh->n; i++)
-        buffer_printf(sh->out, "%s%s", i > 1 ? " " : "", sh->words[i]);
-    buffer_putc(sh->out, '\n');
-    return 0;
-}
-
-static const char *host_name(const struct guest *g) {
-    const char *slash = strrchr(g->base.subject, '/');
-    return slash ? slash + 1 : g->base.subject;
-}
-
-static int do_hostname(struct shell *sh) {
-    buffer_printf(sh->out, "%s\n", host_name(sh->guest));
-    return 0;
-}
-
-static int do_uname(struct shell *sh) {
-    if (sh->n == 1)
-        buffer_puts(sh->out, "Linux\n");
-    else
-        buffer_printf(sh->out, "Linux %s 6.1.0-fake #1 SMP x86_64 GNU/Linux\n", host_name(sh->guest));
-    return 0;
-}
-
-/* Copied files lie flat in one directory, under their path with "%" for "/". */
-static char *file_path(const struct guest *g, const char *remote) {
-    cleanup_free char *flat = xstrdup(remote);
-    for (char *s = flat; *s; s++)
-        if (*s == '/')
-            *s = '%';
-    return xasprintf("%s/files/%s", g->dir, flat);
-}
-
-static int cat_file(struct shell *sh, const char *name) {
-    cleanup_free char *path = file_path(sh->guest, name);
-    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
-    char block[16384];
-    ssize_t n = -1;
-    while (fd >= 0 && (n = read(fd, block, sizeof block)) > 0)
-        buffer_append(sh->out, block, (size_t)n);
-    if (n == 0)
-        return 0;
-    buffer_printf(sh->err, "cat: %s: %s\n", name, strerror(errno));
-    return 1;
-}
-
-static int do_cat(struct shell *sh) {
-    int status = 0;
-    if (sh->n == 1)
-        buffer_append(sh->out, sh->input, sh->input_len);
-    for (int i = 1; i < sh->n; i++)
-        status |= cat_file(sh, sh->words[i]);
-    return status;
-}
-
-static int do_settings(struct shell *sh) {
-    settings_print(&sh->guest->inside, sh->out);
-    return 0;
-}
-
-static const struct {
-    const char *name;
-    int (*run)(struct shell *sh);
-} commands[] = {
-    {":", do_true},  {"true", do_true},   {"exit", do_exit},         {"echo", do_echo},
-    {"cat", do_cat}, {"uname", do_uname}, {"hostname", do_hostname}, {SETTINGS_QUESTION, do_settings},
-};
-
-/* The answer to nestor's verification script (verify.h): per probe a line "@@ NAME STATUS", then its output. */
-static void answer_verify(struct shell *sh) {
-    const char *flag = sh->guest->inside.flag;
-    bool sees = flag[0] != '\0';
-    const char *module = strcmp(flag, "vmx") == 0 ? "kvm_intel" : "kvm_amd";
-    buffer_printf(sh->out, "@@ cpu-flag %d\n%s%s", sees ? 0 : 1, flag, sees ? "\n" : "");
-    buffer_printf(sh->out, "@@ kvm-module %d\n%s%s", sees ? 0 : 1, sees ? module : "", sees ? "\n" : "");
-    buffer_printf(sh->out, "@@ kvm-nested %d\n%s", sees ? 0 : 1, sees ? "1\n" : "");
-    buffer_printf(sh->out, "@@ dev-kvm %d\n", sees ? 0 : 1);
-    buffer_puts(sh->out, "@@ hypervisor 0\nfake\n");
-}
-
-/* Splits at blanks and takes single quotes off, as buffer_put_shell puts them on. False for anything a real shell
- * would do more with. */
-static bool split_words(char *script, char **words, int *ret_n) {
-    char *to = script;
-    int n = 0;
-    for (char *s = script; *(s += strspn(s, " \t\n"));) {
-        if (n == MAX_WORDS)
-            return false;
-        words[n++] = to;
-        for (bool quoted = false; *s && (quoted || !strchr(" \t\n", *s)); s++) {
-            if (*s == '\'')
-                quoted = !quoted;
-            else if (!quoted && strchr(";|&$`<>(){}*?\"#", *s))
-                return false;
-            else if (!quoted && *s == '\\' && s[1])
-                *to++ = *++s;
-            else
-                *to++ = *s;
-        }
-        bool last = !*s;
-        s += !last;
-        *to++ = '\0'; /* never past s: the blank or the end that was just read */
-        if (last)
-            break;
-    }
-    *ret_n = n;
-    return true;
-}
-
-static int shell_run(struct shell *sh, const char *script) {
-    if (strncmp(script, "# nestor-verify", 15) == 0) {
-        answer_verify(sh);
-        return 0;
-    }
-    cleanup_free char *text = xstrdup(script);
-    char *words[MAX_WORDS];
-    sh->words = words;
-    if (split_words(text, words, &sh->n)) {
-        if (sh->n == 0)
-            return 0;
-        for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
-            if (strcmp(commands[i].name, words[0]) == 0)
-                return commands[i].run(sh);
-    }
-    buffer_printf(sh->err, "sh: 1: %s: not found\n", script);
-    return 127;
-}
-
-/* --- the access --- */
-
 static int check_alive(struct guest *g, const char *what, const struct context *ctx, struct error *err) {
     if (context_check(ctx, g->base.subject, what, err))
         return -1;
     if (guest_alive(&g->base))
         return 0;
     error_set(err, ERR_UNREACHABLE, g->base.subject, "the connection to it is lost");
+    error_mend(err, "connect again once the machine runs");
     return error_retry(err);
 }
 
@@ -242,16 +95,17 @@ static int guest_run(struct access *a, const struct command *c, struct command_r
     cleanup_buffer struct buffer input = {.max = MAX_STREAM};
     if (check_alive(g, "running a command", ctx, err))
         return -1;
-    /* Only cat reads its input: the others must not wait for a terminal's. */
-    bool reads = strcmp(c->script, "cat") == 0 || strcmp(c->script, "'cat'") == 0;
-    if (c->in_fd >= 0 && reads && read_input(g, c->in_fd, &input, ctx, err))
+    /* A command that does not read its input must not wait for a terminal's. */
+    if (c->in_fd >= 0 && fake_shell_reads(c->script) && read_input(g, c->in_fd, &input, ctx, err))
         return -1;
-    struct shell sh = {.guest = g,
+    struct shell sh = {.path = g->base.subject,
+                       .dir = g->dir,
+                       .inside = &g->inside,
                        .input = c->in_fd >= 0 ? input.data : c->input,
                        .input_len = c->in_fd >= 0 ? input.len : c->input_len,
                        .out = &r.out,
                        .err = &r.err};
-    r.status = shell_run(&sh, c->script);
+    r.status = fake_shell_run(&sh, c->script);
     if (buffer_overflowed(&r.out) || buffer_overflowed(&r.err))
         return too_much(g, err);
     if (deliver(g, c->out_fd, &r.out, ctx, err) || deliver(g, c->err_fd, &r.err, ctx, err))
@@ -265,7 +119,7 @@ static int copy_bytes(int from, int to, uint64_t *done) {
     char block[65536];
     ssize_t n;
     while ((n = read(from, block, sizeof block)) > 0) {
-        if (write(to, block, (size_t)n) != n)
+        if (fake_write_all(to, block, (size_t)n))
             return -1;
         *done += (uint64_t)n;
     }
@@ -278,7 +132,7 @@ static int guest_put(struct access *a, const char *local, const char *remote, mo
     if (check_alive(g, "copying a file", ctx, err))
         return -1;
     cleanup_free char *files = xasprintf("%s/files", g->dir);
-    cleanup_free char *path = file_path(g, remote);
+    cleanup_free char *path = fake_shell_file(g->dir, remote);
     cleanup_free char *temporary = xasprintf("%s.tmp", path);
     cleanup_close int from = open(local, O_RDONLY | O_CLOEXEC);
     if (from < 0)
@@ -303,7 +157,7 @@ static int guest_dial(struct access *a, const char *host, uint16_t port, int *re
 
 static void guest_close(struct access *a) {
     struct guest *g = (struct guest *)a;
-    settings_free(&g->inside);
+    fake_settings_free(&g->inside);
     free((char *)g->base.subject);
     free(g->dir);
     free(g->on);
@@ -315,7 +169,7 @@ static const struct access_ops guest_ops = {
 
 /* The world a machine would be: its parent's ways, and the flag only if this machine sees it. */
 static struct settings settings_inside(const struct settings *outer, const struct tag *tag, bool exposed) {
-    struct settings s = {.world = machine_path(outer, tag, "inside"),
+    struct settings s = {.world = fake_machine_path(outer, tag, "inside"),
                          .log = xstrdup(outer->log),
                          .blind = xstrdup(outer->blind),
                          .delay_ms = outer->delay_ms,
@@ -325,18 +179,19 @@ static struct settings settings_inside(const struct settings *outer, const struc
     return s;
 }
 
-int guest_open(struct hypervisor *hv, const struct tag *tag, const struct record *record, struct access **ret,
-               struct error *err) {
-    cleanup_free char *on = machine_path(&hv->settings, tag, "on");
+int fake_guest_open(struct hypervisor *hv, const struct tag *tag, const struct record *record, struct access **ret,
+                    struct error *err) {
+    cleanup_free char *on = fake_machine_path(&hv->settings, tag, "on");
     struct timespec since;
     if (!powered_on_at(on, &since)) {
         error_set(err, ERR_UNREACHABLE, tag->path, "it is powered off");
+        error_mend(err, "start the machine first");
         return error_retry(err);
     }
     struct guest *g = xcalloc(1, sizeof *g);
     *g = (struct guest){.base = {.ops = &guest_ops, .subject = xstrdup(tag->path)},
                         .hv = hv,
-                        .dir = machine_path(&hv->settings, tag, NULL),
+                        .dir = fake_machine_path(&hv->settings, tag, NULL),
                         .on = steal_ptr(&on),
                         .since = since,
                         .inside = settings_inside(&hv->settings, tag, record->exposed)};

@@ -1,4 +1,6 @@
 /* Where a world is and how it behaves: told by the host's parameters, or by the machine the world is in. */
+#include "drivers/fake/settings.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,7 +8,7 @@
 
 #include "drivers/fake/world.h"
 
-void settings_free(struct settings *s) {
+void fake_settings_free(struct settings *s) {
     free(s->world);
     free(s->log);
     free(s->blind);
@@ -63,14 +65,14 @@ static char *default_world(const struct hypervisor_config *config) {
 static int from_params(const struct hypervisor_config *config, struct settings *s, struct error *err) {
     const char *world = param_get(config, "world", NULL);
     s->world = world ? xstrdup(world) : default_world(config);
-    s->log = world_path(s, "log");
+    s->log = fake_world_path(s, "log");
     s->blind = xstrdup(param_get(config, "blind", ""));
     if (parse_delay(config, s, err) || parse_flag(config, s, err) || parse_torn(config, s, err))
         return -1;
     return parse_capacity(config, "memory", &s->memory, err) || parse_capacity(config, "disk", &s->disk, err) ? -1 : 0;
 }
 
-void settings_print(const struct settings *s, struct buffer *out) {
+void fake_settings_print(const struct settings *s, struct buffer *out) {
     buffer_printf(out, "%s\n%s\n%s\n%s\n%lld\n%d\n", s->world, s->log, s->blind, s->flag, (long long)s->delay_ms,
                   s->torn);
 }
@@ -103,12 +105,14 @@ static int from_machine(const struct hypervisor_config *config, struct settings 
     return 0;
 }
 
-int settings_load(const struct hypervisor_config *config, struct settings *ret, const struct context *ctx,
-                  struct error *err) {
+bool fake_is_outermost(const struct hypervisor_config *config) { return config->access == access_local(); }
+
+int fake_settings_load(const struct hypervisor_config *config, struct settings *ret, const struct context *ctx,
+                       struct error *err) {
     struct settings s = {0};
-    int failed = config->access == access_local() ? from_params(config, &s, err) : from_machine(config, &s, ctx, err);
+    int failed = fake_is_outermost(config) ? from_params(config, &s, err) : from_machine(config, &s, ctx, err);
     if (failed) {
-        settings_free(&s);
+        fake_settings_free(&s);
         return -1;
     }
     *ret = s;

@@ -14,6 +14,10 @@
 /* Our command lines are below 8 KiB; a longer one is cut, and then it is somebody else's. */
 #define CMDLINE_MAX_BYTES ((size_t)64 << 10)
 
+/* Loading a program takes well below this; a process that wiped its arguments for good costs a scan no more. */
+#define EXECVE_TRIES 20
+#define EXECVE_WAIT_US 1000
+
 /* The argument after `option`, NULL if it is not given. `cmdline` ends with a NUL. */
 static const char *option_value(const char *cmdline, size_t len, const char *option) {
     for (const char *at = cmdline, *end = cmdline + len; at < end; at += strlen(at) + 1)
@@ -37,12 +41,31 @@ bool qemu_process_parse(const char *cmdline, size_t len, struct arena *arena, st
     return true;
 }
 
-/* False when it is not ours, or is gone. */
-static bool process_read(pid_t pid, struct arena *arena, struct qemu_process *ret) {
+/* Kernel threads and zombies have neither arguments nor a program. A process with a program but no arguments is in
+ * the midst of execve: as it is for a moment between our shell, setsid and QEMU. */
+static bool is_changing_program(pid_t pid) {
+    char name[32], program[1];
+    snprintf(name, sizeof name, "/proc/%d/exe", (int)pid);
+    return readlink(name, program, sizeof program) > 0;
+}
+
+static bool read_cmdline(pid_t pid, struct buffer *ret) {
     char name[32];
     snprintf(name, sizeof name, "/proc/%d/cmdline", (int)pid);
+    for (int i = 0; i < EXECVE_TRIES; i++) {
+        if (vm_file_read(AT_FDCWD, name, CMDLINE_MAX_BYTES, ret, NULL, NULL))
+            return false;
+        if (ret->len || !is_changing_program(pid))
+            break;
+        usleep(EXECVE_WAIT_US);
+    }
+    return ret->len > 0;
+}
+
+/* False when it is not ours, or is gone. */
+static bool process_read(pid_t pid, struct arena *arena, struct qemu_process *ret) {
     cleanup_buffer struct buffer text = {0};
-    if (vm_file_read(AT_FDCWD, name, CMDLINE_MAX_BYTES, &text, NULL, NULL) || !text.len)
+    if (!read_cmdline(pid, &text))
         return false;
     ret->pid = pid;
     return qemu_process_parse(text.data, text.len, arena, ret);

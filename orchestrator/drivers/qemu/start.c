@@ -10,6 +10,8 @@
 /* How long QEMU may take until its control socket serves us: set-up takes a fraction of a second, but ten of them
  * may start at once on a busy machine. */
 #define READY_MS 60000
+/* The same for one found half started: it had its time, and is easily replaced. */
+#define CARRY_ON_MS 3000
 #define RETRY_MS 20
 /* The budget for ending a QEMU whose start failed; the caller's may be used up. */
 #define CLEANUP_MS 5000
@@ -124,8 +126,8 @@ static int check_exposed(struct qmp *q, const struct vm *vm, const struct contex
 }
 
 /* From a QEMU that waits with its guest not yet let run, to a running guest on record. Repeating it is harmless. */
-static int let_run(struct vm *vm, const struct context *ctx, struct error *err) {
-    struct context soon = context_timeout(ctx, READY_MS);
+static int let_run(struct vm *vm, int64_t budget_ms, const struct context *ctx, struct error *err) {
+    struct context soon = context_timeout(ctx, budget_ms);
     cleanup_qmp struct qmp *q = NULL;
     uint16_t port = 0;
     pid_t pid = 0;
@@ -176,7 +178,7 @@ static int launch(const struct hypervisor *hv, struct vm *vm, const struct conte
         return error_set_errno(err, errno, vm->tag.path, "cannot delete its old control socket");
     if (vm_save(vm, err))
         return -1;
-    return spawn(hv, vm, &accel, ctx, err) || let_run(vm, ctx, err) ? undo(vm, err) : 0;
+    return spawn(hv, vm, &accel, ctx, err) || let_run(vm, READY_MS, ctx, err) ? undo(vm, err) : 0;
 }
 
 int qemu_start(struct hypervisor *hv, const struct machine_spec *spec, const struct context *ctx, struct error *err) {
@@ -188,7 +190,7 @@ int qemu_start(struct hypervisor *hv, const struct machine_spec *spec, const str
     if (life == LIFE_RUNS)
         return 0;
     /* A start that was cut is carried on; if that one is beyond help, it is begun again. */
-    if (life == LIFE_HALF && let_run(&vm, ctx, NULL) == 0)
+    if (life == LIFE_HALF && let_run(&vm, CARRY_ON_MS, ctx, NULL) == 0)
         return 0;
     if (life == LIFE_HALF && vm_end(&vm, 0, ctx, err))
         return -1;
