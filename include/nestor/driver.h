@@ -76,6 +76,8 @@ struct observation {
     struct observed *items;
     size_t n;
 };
+/* A new, zeroed item at the end; valid until the next call. For drivers. */
+struct observed *observation_add(struct observation *o);
 void observation_free(struct observation *o); /* NULL-safe; frees the struct too */
 
 /* Where a machine answers, as seen from its hypervisor's access. */
@@ -157,7 +159,7 @@ struct driver {
     int (*prune)(struct hypervisor *hv, const struct context *ctx, struct error *err);
 
     /* Optional: how to get into a machine other than by SSH to its address (the fake driver's machines). The access
-     * returned is the caller's to close. */
+     * returned is the caller's to close, before the hypervisor. ERR_UNSUPPORTED: reach this machine by SSH. */
     int (*connect)(struct hypervisor *hv, const struct machine_spec *spec, struct access **ret,
                    const struct context *ctx, struct error *err);
 

@@ -32,6 +32,9 @@ void image_free(struct image *image); /* NULL-safe; frees the struct too */
 /* Finds the template's files, building or downloading nothing. ERR_NOT_FOUND with the mend
  * "run 'nestor image build NAME'". Checks the manifest's sizes and mtimes; full hashing is image_verify's job. */
 int image_find(const struct template *t, struct image **ret, struct error *err) NESTOR_CHECKED;
+/* Whether image_ensure has something to work with: the image, a recipe, or a source. Builds and downloads nothing.
+ * ERR_NOT_FOUND names what is missing. */
+int image_check(const struct template *t, struct error *err) NESTOR_CHECKED;
 /* image_find, and if it is missing: build by recipe, or download, or import. Progress goes to the sink. A lock file
  * lets one nestor at a time make one image; the second waits and then finds it. */
 int image_ensure(const struct template *t, bool rebuild, struct image **ret, struct event_sink *sink,
@@ -55,7 +58,8 @@ struct seed {
 };
 /* A FAT volume labelled CIDATA with meta-data and user-data, as cloud-init's NoCloud reads it
  * (cloudinit.readthedocs.io, "NoCloud"), written by nestor itself: no mkfs, no mount, no root. Deterministic.
- * With extra user-data, user-data is a MIME multi-part whose first part is nestor's. */
+ * With extra user-data, user-data is a MIME multi-part; nestor's parts come last in it, so that the machine's identity
+ * cannot be overruled. Appends to *ret, which then holds the private host key: wipe it. */
 int seed_build(const struct seed *seed, struct buffer *ret, struct error *err) NESTOR_CHECKED;
 
 #endif

@@ -49,8 +49,9 @@ int access_run_ok(struct access *a, const char *script, struct command_result *r
 
 typedef void (*progress_fn)(void *data, uint64_t done, uint64_t total);
 
-/* Copies a local file to remote_path (SFTP over SSH; a copy when local): written to a temporary name beside it,
- * then renamed, so a cut leaves no half file of that name. Mode as for chmod. */
+/* Copies a local file to remote_path: written to a temporary name beside it (".NAME.part-...", removed again when the
+ * copy does not succeed), put on disk, then renamed, so a cut leaves no half file of that name. Mode as for chmod.
+ * progress (may be NULL) is called on the caller's thread. */
 int access_put(struct access *a, const char *local_path, const char *remote_path, mode_t mode, progress_fn progress,
                void *progress_data, const struct context *ctx, struct error *err) NESTOR_CHECKED;
 
@@ -106,9 +107,9 @@ int process_run(const char *const argv[], const struct command *io, struct comma
 
 /* --- HTTP (transport/http.c) --- */
 
-/* Downloads url (https, http, file) to path through a temporary file; a cut download is resumed by the next call.
- * TLS is verified with the system's store. expected_sha256 (hex) may be NULL; a mismatch is ERR_CHECKSUM and the
- * file is removed. */
+/* Downloads url (https, http, file) to path through ".NAME.part" beside it. A cut download is continued by the next
+ * call when expected_sha256 (hex, may be NULL) can prove the whole; a mismatch is ERR_CHECKSUM and the file is
+ * removed. TLS is verified with the system's store. ERR_LOCKED, retry set, while another process downloads to path. */
 int http_download(const char *url, const char *path, const char *expected_sha256, progress_fn progress,
                   void *progress_data, const struct context *ctx, struct error *err) NESTOR_CHECKED;
 

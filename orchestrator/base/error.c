@@ -11,9 +11,7 @@ static const char *const code_names[ERR_MAX] = {
 #undef X
 };
 
-const char *error_code_name(enum error_code code) {
-    return (unsigned)code < ERR_MAX ? code_names[code] : "unknown";
-}
+const char *error_code_name(enum error_code code) { return (unsigned)code < ERR_MAX ? code_names[code] : "unknown"; }
 
 /* Text may come from a guest or a server: a terminal escape in it must not reach the user's terminal. */
 static void make_printable(char *s) {

@@ -35,8 +35,8 @@ static int catch_signals(struct cli *cli, struct error *err) {
     return 0;
 }
 
-const struct command *command_find(const char *name) {
-    for (const struct command *const *c = commands; *c; c++)
+const struct cli_command *command_find(const char *name) {
+    for (const struct cli_command *const *c = commands; *c; c++)
         if (strcmp((*c)->name, name) == 0)
             return *c;
     return NULL;
@@ -45,7 +45,7 @@ const struct command *command_find(const char *name) {
 static int unknown_command(const char *word, struct error *err) {
     const char *names[64];
     size_t n = 0;
-    for (const struct command *const *c = commands; *c && n < 64; c++)
+    for (const struct cli_command *const *c = commands; *c && n < 64; c++)
         names[n++] = (*c)->name;
     const char *near = nearest_word(word, names, n);
     error_set(err, ERR_USAGE, NULL, "there is no command '%s'", word);
@@ -55,7 +55,7 @@ static int unknown_command(const char *word, struct error *err) {
 }
 
 static int run_command(struct cli *cli, int argc, char **argv, struct error *err) {
-    const struct command *command = command_find(argv[1]);
+    const struct cli_command *command = command_find(argv[1]);
     _Alignas(max_align_t) char options[OPTIONS_MAX] = {0};
     bool help = false;
     int nargs = 0;
@@ -89,7 +89,7 @@ int cli_main(int argc, char **argv) {
         return NESTOR_DONE;
     }
     if (is_word(argv[1], "--help", "-h", "help")) {
-        const struct command *about = argc > 2 ? command_find(argv[2]) : NULL;
+        const struct cli_command *about = argc > 2 ? command_find(argv[2]) : NULL;
         if (about)
             help_print_command(about, stdout);
         else

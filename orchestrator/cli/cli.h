@@ -14,9 +14,9 @@
 enum {
     NESTOR_DONE = 0,
     NESTOR_FAILED = 1,
-    NESTOR_USAGE = 2,      /* usage or spec error */
-    NESTOR_CHANGES = 3,    /* plan: there is something to do */
-    NESTOR_PARTLY = 4,     /* some of it is done */
+    NESTOR_USAGE = 2,   /* usage or spec error */
+    NESTOR_CHANGES = 3, /* plan: there is something to do */
+    NESTOR_PARTLY = 4,  /* some of it is done */
     NESTOR_INTERRUPTED = 130,
 };
 
@@ -37,7 +37,7 @@ struct option_spec {
 enum argument_kind { ARGUMENT_NONE, ARGUMENT_FILE, ARGUMENT_LAB, ARGUMENT_MACHINE, ARGUMENT_WORD };
 
 struct cli;
-struct command {
+struct cli_command {
     const char *name;
     const char *summary;   /* one line */
     const char *arguments; /* "FILE", "LAB[/MACHINE...] -- COMMAND..." */
@@ -45,9 +45,9 @@ struct command {
     const struct option_spec *options; /* ends with name NULL; may be NULL */
     size_t options_size;               /* of the options struct, at most OPTIONS_MAX */
     int min_args, max_args;            /* -1: any number */
-    bool passes_rest; /* everything after "--" belongs to the command to be run, options stop at the first word after
-                         the path */
-    const char *details;  /* paragraphs for the help and the docs */
+    bool passes_rest;    /* everything after "--" belongs to the command to be run, options stop at the first word after
+                            the path */
+    const char *details; /* paragraphs for the help and the docs */
     const char *examples; /* lines "nestor up lab.yaml --yes    # what it does" */
     /* Returns an exit code, or -1 with err (its code decides the exit code). `options` points to the filled struct. */
     int (*run)(struct cli *cli, const void *options, int argc, char **argv, struct error *err);
@@ -56,27 +56,27 @@ struct command {
 
 /* Common to all commands. */
 struct cli {
-    struct context ctx;   /* no deadline, the cancel token Ctrl-C fires */
+    struct context ctx; /* no deadline, the cancel token Ctrl-C fires */
     struct cancel cancel;
     bool quiet;
-    bool color;     /* stdout is a terminal and NO_COLOR is unset */
-    bool live;      /* stderr is a terminal: progress may redraw */
+    bool color; /* stdout is a terminal and NO_COLOR is unset */
+    bool live;  /* stderr is a terminal: progress may redraw */
 };
 
-extern const struct command *const commands[]; /* ends with NULL, in the order of the help */
-const struct command *command_find(const char *name);
+extern const struct cli_command *const commands[]; /* ends with NULL, in the order of the help */
+const struct cli_command *command_find(const char *name);
 
 /* Parses argv into options and arguments, handles --help and --version, runs the command, prints its error. Returns
  * the exit code. */
 int cli_main(int argc, char **argv);
 
 /* Options and arguments of one command. Arguments are left in argv[0 .. *ret_argc). ERR_USAGE. */
-int options_parse(const struct command *command, int argc, char **argv, void *ret_options, struct cli *cli,
+int options_parse(const struct cli_command *command, int argc, char **argv, void *ret_options, struct cli *cli,
                   int *ret_argc, bool *ret_help, struct error *err) NESTOR_CHECKED;
 
 /* What each prints. */
 void help_print(FILE *out);
-void help_print_command(const struct command *command, FILE *out);
+void help_print_command(const struct cli_command *command, FILE *out);
 void error_print(const struct error *err, bool color, FILE *out);
 int exit_code_of(const struct error *err);
 

@@ -10,7 +10,7 @@ static void print_option(const struct option_spec *o, FILE *out) {
     fprintf(out, "  %-24s %s\n", left, o->help);
 }
 
-void help_print_command(const struct command *c, FILE *out) {
+void help_print_command(const struct cli_command *c, FILE *out) {
     fprintf(out, "Usage: nestor %s%s%s%s\n\n%s.\n", c->name, c->options ? " [OPTIONS]" : "", c->arguments[0] ? " " : "",
             c->arguments, c->summary);
     if (c->details)
@@ -28,7 +28,7 @@ void help_print(FILE *out) {
     fputs("nestor: labs of hypervisors inside hypervisors, from one YAML file\n\n"
           "Usage: nestor COMMAND [OPTIONS] [ARGUMENTS]\n\nCommands:\n",
           out);
-    for (const struct command *const *c = commands; *c; c++)
+    for (const struct cli_command *const *c = commands; *c; c++)
         fprintf(out, "  %-12s %s\n", (*c)->name, (*c)->summary);
     fputs("\n'nestor COMMAND --help' tells more about one of them.\n"
           "State is kept in $NESTOR_HOME, or else in ~/.local/state/nestor and ~/.cache/nestor.\n\n"

@@ -5,21 +5,21 @@
 #include "cli/cli.h"
 #include "nestor/lab.h"
 
-static const struct option_spec *by_name(const struct command *command, const char *name, size_t len) {
+static const struct option_spec *by_name(const struct cli_command *command, const char *name, size_t len) {
     for (const struct option_spec *o = command->options; o && o->name; o++)
         if (strlen(o->name) == len && strncmp(o->name, name, len) == 0)
             return o;
     return NULL;
 }
 
-static const struct option_spec *by_letter(const struct command *command, char letter) {
+static const struct option_spec *by_letter(const struct cli_command *command, char letter) {
     for (const struct option_spec *o = command->options; o && o->name; o++)
         if (o->letter && o->letter == letter)
             return o;
     return NULL;
 }
 
-static int unknown(const struct command *command, const char *word, struct error *err) {
+static int unknown(const struct cli_command *command, const char *word, struct error *err) {
     const char *names[64];
     size_t n = 0;
     names[n++] = "help";
@@ -33,7 +33,7 @@ static int unknown(const struct command *command, const char *word, struct error
     return error_mend(err, "'nestor %s --help' lists its options", command->name);
 }
 
-static int store(const struct command *command, const struct option_spec *o, const char *value, void *options,
+static int store(const struct cli_command *command, const struct option_spec *o, const char *value, void *options,
                  struct error *err) {
     void *at = (char *)options + o->offset;
     if (o->type == OPTION_FLAG) {
@@ -54,13 +54,14 @@ static int store(const struct command *command, const struct option_spec *o, con
     errno = 0;
     unsigned long number = strtoul(value, &end, 10);
     if (errno || *end || end == value || *value == '-' || number > 1000000)
-        return error_set(err, ERR_USAGE, NULL, "%s: --%s: '%s' is not a number it can take", command->name, o->name, value);
+        return error_set(err, ERR_USAGE, NULL, "%s: --%s: '%s' is not a number it can take", command->name, o->name,
+                         value);
     *(unsigned *)at = (unsigned)number;
     return 0;
 }
 
-static int long_option(const struct command *command, const char *word, int *i, int argc, char **argv, void *options,
-                       struct error *err) {
+static int long_option(const struct cli_command *command, const char *word, int *i, int argc, char **argv,
+                       void *options, struct error *err) {
     const char *name = word + 2, *equals = strchr(name, '=');
     const struct option_spec *o = by_name(command, name, equals ? (size_t)(equals - name) : strlen(name));
     if (!o)
@@ -72,8 +73,8 @@ static int long_option(const struct command *command, const char *word, int *i, 
 }
 
 /* -y, -yq, -n5, -n 5 */
-static int short_options(const struct command *command, const char *word, int *i, int argc, char **argv, void *options,
-                         struct cli *cli, bool *ret_help, struct error *err) {
+static int short_options(const struct cli_command *command, const char *word, int *i, int argc, char **argv,
+                         void *options, struct cli *cli, bool *ret_help, struct error *err) {
     for (const char *c = word + 1; *c; c++) {
         if (*c == 'h' || *c == 'q') {
             *(*c == 'h' ? ret_help : &cli->quiet) = true;
@@ -93,15 +94,16 @@ static int short_options(const struct command *command, const char *word, int *i
     return 0;
 }
 
-static int check_count(const struct command *command, int n, struct error *err) {
+static int check_count(const struct cli_command *command, int n, struct error *err) {
     if (n >= command->min_args && (command->max_args < 0 || n <= command->max_args))
         return 0;
-    error_set(err, ERR_USAGE, NULL, n < command->min_args ? "%s: something is missing: %s" : "%s: too many words; expected: %s",
+    error_set(err, ERR_USAGE, NULL,
+              n < command->min_args ? "%s: something is missing: %s" : "%s: too many words; expected: %s",
               command->name, command->arguments[0] ? command->arguments : "no arguments");
     return error_mend(err, "'nestor %s --help' shows how it is used", command->name);
 }
 
-int options_parse(const struct command *command, int argc, char **argv, void *ret_options, struct cli *cli,
+int options_parse(const struct cli_command *command, int argc, char **argv, void *ret_options, struct cli *cli,
                   int *ret_argc, bool *ret_help, struct error *err) {
     int n = 0;
     bool rest = false;

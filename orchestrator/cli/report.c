@@ -23,9 +23,12 @@ void error_print(const struct error *err, bool color, FILE *out) {
 int exit_code_of(const struct error *err) {
     switch (err->code) {
     case ERR_USAGE:
-    case ERR_SPEC: return NESTOR_USAGE;
-    case ERR_CANCELLED: return NESTOR_INTERRUPTED;
-    default: return NESTOR_FAILED;
+    case ERR_SPEC:
+        return NESTOR_USAGE;
+    case ERR_CANCELLED:
+        return NESTOR_INTERRUPTED;
+    default:
+        return NESTOR_FAILED;
     }
 }
 

@@ -13,7 +13,7 @@ struct path_index {
     struct path_slot {
         const char *path;
         uint32_t row;
-    } *slots;
+    } * slots;
     size_t cap, used; /* cap is a power of two */
 };
 

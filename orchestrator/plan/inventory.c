@@ -168,8 +168,8 @@ static void count_children(struct inventory *inv) {
             inv->rows[inv->rows[i].parent].nchildren++;
 }
 
-int inventory_build(const char *lab_id, const char *lab_name, const struct lab *lab, const struct lab_contents *contents,
-                    struct inventory **ret, struct error *err) {
+int inventory_build(const char *lab_id, const char *lab_name, const struct lab *lab,
+                    const struct lab_contents *contents, struct inventory **ret, struct error *err) {
     struct inventory *inv = xcalloc(1, sizeof *inv);
     struct builder b = {.inv = inv};
     inv->lab = lab;
@@ -207,10 +207,14 @@ uint32_t inventory_find(const struct inventory *inv, const char *path) {
 
 static enum seen seen_of(enum power power) {
     switch (power) {
-    case POWER_OFF: return SEEN_OFF;
-    case POWER_ON: return SEEN_ON;
-    case POWER_BROKEN: return SEEN_BROKEN;
-    case POWER_ABSENT: break;
+    case POWER_OFF:
+        return SEEN_OFF;
+    case POWER_ON:
+        return SEEN_ON;
+    case POWER_BROKEN:
+        return SEEN_BROKEN;
+    case POWER_ABSENT:
+        break;
     }
     return SEEN_ABSENT;
 }

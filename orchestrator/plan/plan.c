@@ -85,10 +85,9 @@ static uint32_t add_step(struct planner *p, struct step step, uint32_t after) {
 
 static uint32_t add_row_step(struct planner *p, enum step_kind kind, uint32_t row, const char *reason, bool change,
                              uint32_t after) {
-    return add_step(p,
-                    (struct step){.kind = kind, .row = row, .host = p->inv->rows[row].host, .reason = reason,
-                                  .change = change},
-                    after);
+    return add_step(
+        p, (struct step){.kind = kind, .row = row, .host = p->inv->rows[row].host, .reason = reason, .change = change},
+        after);
 }
 
 /* Hypervisors are numbered: rows first, then hosts. */
@@ -129,8 +128,12 @@ static uint32_t image_step(struct planner *p, const struct row *row, uint32_t af
         if (p->uses[u].template == template)
             return p->uses[u].step;
     uint32_t step = add_step(p,
-                             (struct step){.kind = STEP_IMAGE, .row = row->parent, .host = row->host,
-                                           .template = template, .reason = row->template, .change = true},
+                             (struct step){.kind = STEP_IMAGE,
+                                           .row = row->parent,
+                                           .host = row->host,
+                                           .template = template,
+                                           .reason = row->template,
+                                           .change = true},
                              after);
     p->uses = grown(p->uses, p->nuses, &p->cap_uses, sizeof *p->uses);
     p->uses[p->nuses] = (struct image_use){template, step, p->images[hv]};
@@ -142,8 +145,11 @@ static uint32_t network_step(struct planner *p, const struct row *row, uint32_t 
     uint32_t *step = &p->networks[hypervisor_of(p->inv, row)];
     if (*step == NO_STEP)
         *step = add_step(p,
-                         (struct step){.kind = STEP_NETWORK, .row = row->parent, .host = row->host,
-                                       .reason = "its machines need it", .change = true},
+                         (struct step){.kind = STEP_NETWORK,
+                                       .row = row->parent,
+                                       .host = row->host,
+                                       .reason = "its machines need it",
+                                       .change = true},
                          after);
     return *step;
 }
@@ -187,7 +193,7 @@ static enum change decide(const struct planner *p, const struct row *row, const 
         return inside || is_there(row, around) ? CHANGE_REMOVE : CHANGE_NONE;
     }
     if (!is_there(row, around)) {
-        *reason = around && around->gone ? "its hypervisor is replaced" : row->recorded ? "it has vanished" : "not there";
+        *reason = !row->recorded ? "not there" : around && around->gone ? "its hypervisor is replaced" : "it has vanished";
         return CHANGE_CREATE;
     }
     if (row->seen == SEEN_BROKEN) {
@@ -248,16 +254,18 @@ static void plan_row(struct planner *p, uint32_t r) {
         break;
     case CHANGE_RESTART:
         mine->cycled = true;
-        add_power_on(p, r, reason, true,
-                     add_row_step(p, STEP_STOP, r, reason, true, open_inside(p, row->parent)));
+        add_power_on(p, r, reason, true, add_row_step(p, STEP_STOP, r, reason, true, open_inside(p, row->parent)));
         break;
-    case CHANGE_CHECK: add_checks(p, r, reason, true, open_inside(p, row->parent)); break;
+    case CHANGE_CHECK:
+        add_checks(p, r, reason, true, open_inside(p, row->parent));
+        break;
     case CHANGE_REMOVE:
         if (!mine->gone)
             add_row_step(p, STEP_REMOVE, r, reason, true, open_inside(p, row->parent));
         mine->gone = true;
         break;
-    case CHANGE_NONE: break;
+    case CHANGE_NONE:
+        break;
     }
 }
 
@@ -337,10 +345,11 @@ int plan_down(const struct inventory *inv, struct plan **ret, struct error *err)
         if (removes[r] == NO_STEP)
             continue;
         if (prunes[h] == NO_STEP)
-            prunes[h] = add_step(&p,
-                                 (struct step){.kind = STEP_PRUNE, .row = LAB_NONE, .host = h,
-                                               .reason = "images no machine uses", .change = true},
-                                 removes[r]);
+            prunes[h] = add_step(
+                &p,
+                (struct step){
+                    .kind = STEP_PRUNE, .row = LAB_NONE, .host = h, .reason = "images no machine uses", .change = true},
+                removes[r]);
         else
             add_edge(&p, removes[r], prunes[h]);
     }

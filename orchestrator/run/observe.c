@@ -84,8 +84,8 @@ static void take_answers(struct round *round) {
 int reach_observe(struct reach *reach, struct inventory *inv, int guest_ms, const struct context *ctx,
                   struct error *err) {
     size_t most = inv->nrows > inv->nhosts ? inv->nrows : inv->nhosts;
-    struct round round = {.reach = reach, .inv = inv, .guest_ms = guest_ms, .ctx = ctx,
-                          .items = xcalloc(most, sizeof *round.items)};
+    struct round round = {
+        .reach = reach, .inv = inv, .guest_ms = guest_ms, .ctx = ctx, .items = xcalloc(most, sizeof *round.items)};
     pthread_mutex_init(&round.lock, NULL);
     int failed = 0;
     for (uint32_t h = 0; h < inv->nhosts; h++)
@@ -101,7 +101,7 @@ int reach_observe(struct reach *reach, struct inventory *inv, int guest_ms, cons
         take_answers(&round);
         if (failed)
             break;
-        round.n = next_level(&round, level);
+        round.n = guest_ms > 0 ? next_level(&round, level) : 0;
     }
     pthread_mutex_destroy(&round.lock);
     free(round.items);

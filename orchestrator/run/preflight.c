@@ -17,7 +17,10 @@ static int check_nesting(const struct inventory *inv, uint32_t host, const struc
     if (c->can_nest || !wants_nesting(inv, host))
         return 0;
     const struct reason *r = reason_find(c->reason);
-    error_set(err, ERR_NESTING, inv->hosts[host].name, "%s (%s)", c->detail[0] ? c->detail : r ? r->meaning : "it cannot nest",
+    error_set(err, ERR_NESTING, inv->hosts[host].name, "%s (%s)",
+              c->detail[0] ? c->detail
+              : r          ? r->meaning
+                           : "it cannot nest",
               c->reason);
     error_reason(err, c->reason);
     return error_mend(err, "%s", r ? r->mend : "use another host");

@@ -22,9 +22,9 @@
 
 struct place {
     pthread_mutex_t lock;
-    struct access *access;          /* into the machine */
-    struct hypervisor *inside;      /* the hypervisor it has become */
-    char address[80];               /* "127.0.0.1:40001" */
+    struct access *access;     /* into the machine */
+    struct hypervisor *inside; /* the hypervisor it has become */
+    char address[80];          /* "127.0.0.1:40001" */
     bool accelerated;
 };
 
@@ -129,8 +129,11 @@ int reach_host(struct reach *r, uint32_t host, struct hypervisor **ret, const st
     int failed = 0;
     pthread_mutex_lock(&place->lock);
     if (!place->inside) {
-        struct hypervisor_config config = {.subject = r->host_subjects[host], .access = access_local(),
-                                           .params = h->params, .nparams = h->nparams, .home = r->home,
+        struct hypervisor_config config = {.subject = r->host_subjects[host],
+                                           .access = access_local(),
+                                           .params = h->params,
+                                           .nparams = h->nparams,
+                                           .home = r->home,
                                            .accelerated = true};
         failed = h->driver->open(&config, &place->inside, ctx, err);
     }
@@ -152,8 +155,10 @@ int reach_inside(struct reach *r, uint32_t row, struct hypervisor **ret, const s
     int failed = 0;
     pthread_mutex_lock(&place->lock);
     if (!place->inside) {
-        struct hypervisor_config config = {.subject = m->path, .access = place->access ? place->access : access,
-                                           .home = r->home, .accelerated = place->accelerated};
+        struct hypervisor_config config = {.subject = m->path,
+                                           .access = place->access ? place->access : access,
+                                           .home = r->home,
+                                           .accelerated = place->accelerated};
         failed = m->opens_as->open(&config, &place->inside, ctx, err);
     }
     *ret = place->inside;
@@ -213,8 +218,12 @@ static int connect_ssh(struct reach *r, uint32_t row, struct place *place, const
     cleanup_free char *purpose = xasprintf("host:%s", m->path);
     if (keypair_derive(r->secret, purpose, m->name, &host_key, err))
         return -1;
-    struct ssh_target target = {.subject = m->path, .host = at.host, .port = at.port, .user = m->ssh_user,
-                                .host_key = host_key.public_line, .private_key = r->user_key.private_pem,
+    struct ssh_target target = {.subject = m->path,
+                                .host = at.host,
+                                .port = at.port,
+                                .user = m->ssh_user,
+                                .host_key = host_key.public_line,
+                                .private_key = r->user_key.private_pem,
                                 .public_key = r->user_key.public_line};
     int failed = access_ssh(via, &target, &place->access, ctx, err);
     if (!failed)
@@ -282,7 +291,8 @@ int reach_wait(struct reach *r, uint32_t row, struct access **ret, const struct 
             }
             error_set(err, ERR_TIMEOUT, path, "it did not answer over SSH in time; the last try said: %s", last.cause);
             error_retry(err);
-            return error_mend(err, "see its console in 'nestor status'; a slow host may need a longer 'timeouts: { boot: }'");
+            return error_mend(
+                err, "see its console in 'nestor status'; a slow host may need a longer 'timeouts: { boot: }'");
         }
     }
 }

@@ -39,8 +39,8 @@ static const struct {
 
 /* Rough seconds per kind, for the order only: what leads to the longest wait goes first. */
 static const uint32_t cost_of[STEP_KIND_MAX] = {
-    [STEP_IMAGE] = 5, [STEP_NETWORK] = 1, [STEP_CREATE] = 2, [STEP_EXPOSE] = 1, [STEP_START] = 2,
-    [STEP_REACH] = 30, [STEP_VERIFY] = 3, [STEP_STOP] = 5,   [STEP_REMOVE] = 2, [STEP_PRUNE] = 1,
+    [STEP_IMAGE] = 5,  [STEP_NETWORK] = 1, [STEP_CREATE] = 2, [STEP_EXPOSE] = 1, [STEP_START] = 2,
+    [STEP_REACH] = 30, [STEP_VERIFY] = 3,  [STEP_STOP] = 5,   [STEP_REMOVE] = 2, [STEP_PRUNE] = 1,
 };
 
 static bool about_machine(const struct step *s) {
@@ -60,13 +60,25 @@ static bool makes_ready(const struct row *row, enum step_kind kind) {
 
 static int put_record(struct run *r, const struct row *row, uint32_t ordinal, struct error *err) {
     struct machine_record m = {
-        .path = row->path, .name = row->name, .level = row->level, .ordinal = ordinal,
+        .path = row->path,
+        .name = row->name,
+        .level = row->level,
+        .ordinal = ordinal,
         .parent = row->parent == LAB_NONE ? "" : r->inv->rows[row->parent].path,
         .host = r->inv->hosts[row->host].name,
-        .hypervisor = row->hypervisor_name, .template = row->template, .native_name = row->native_name,
-        .uuid = row->uuid, .mac = row->mac, .digest = row->digest, .ssh_user = row->ssh_user,
-        .ssh_port = row->ssh_port, .nesting = nesting_name(row->nesting), .ready = ready_name(row->ready),
-        .status = "creating", .address = "", .failure = "",
+        .hypervisor = row->hypervisor_name,
+        .template = row->template,
+        .native_name = row->native_name,
+        .uuid = row->uuid,
+        .mac = row->mac,
+        .digest = row->digest,
+        .ssh_user = row->ssh_user,
+        .ssh_port = row->ssh_port,
+        .nesting = nesting_name(row->nesting),
+        .ready = ready_name(row->ready),
+        .status = "creating",
+        .address = "",
+        .failure = "",
     };
     return state_machine_put(r->state, r->inv->lab_id, &m, err);
 }
@@ -83,8 +95,8 @@ static int starting(void *data, uint32_t task, struct error *err) {
     e->started = clock_ms();
     if (state_journal_intent(r->state, r->id, r->inv->lab_id, path, step_name(s->kind), s->reason, &e->journal, err))
         return -1;
-    event_emit(r->work.sink, (struct event){.kind = EVENT_STEP_START, .path = path, .step = step_name(s->kind),
-                                            .text = s->reason});
+    event_emit(r->work.sink,
+               (struct event){.kind = EVENT_STEP_START, .path = path, .step = step_name(s->kind), .text = s->reason});
     if (s->kind == STEP_CREATE)
         return put_record(r, &r->inv->rows[s->row], s->row, err);
     bool recorded = about_machine(s) && (r->inv->rows[s->row].recorded || r->inv->rows[s->row].wanted);
@@ -125,12 +137,14 @@ static int record_failed(struct run *r, const struct step *s, const struct error
         return 0;
     cleanup_buffer struct buffer text = {0};
     error_one_line(error, &text);
-    return state_machine_seen(r->state, r->inv->lab_id, r->inv->rows[s->row].path, "failed", NULL, 0,
-                              buffer_str(&text), err);
+    return state_machine_seen(r->state, r->inv->lab_id, r->inv->rows[s->row].path, "failed", NULL, 0, buffer_str(&text),
+                              err);
 }
 
 static void tell(struct run *r, const struct step *s, const struct entry *e, enum event_kind kind) {
-    event_emit(r->work.sink, (struct event){.kind = kind, .path = path_of(r, s), .step = step_name(s->kind),
+    event_emit(r->work.sink, (struct event){.kind = kind,
+                                            .path = path_of(r, s),
+                                            .step = step_name(s->kind),
                                             .elapsed_ms = e->started ? clock_ms() - e->started : 0,
                                             .error = e->result.error});
 }
@@ -188,7 +202,9 @@ static struct task *make_tasks(const struct run *r, uint32_t *pool_units) {
     for (size_t i = 0; i < plan->nsteps; i++) {
         const struct step *s = &plan->steps[i];
         uint32_t hv = about_machine(s) ? inv->rows[s->row].parent : s->row;
-        tasks[i] = (struct task){.ndeps = s->ndeps, .first_next = s->first_next, .nnext = s->nnext,
+        tasks[i] = (struct task){.ndeps = s->ndeps,
+                                 .first_next = s->first_next,
+                                 .nnext = s->nnext,
                                  .units = step_units(s->kind),
                                  .pool = hv == LAB_NONE ? (uint32_t)inv->nrows + s->host : hv};
         cost[i] = cost_of[s->kind];
@@ -246,10 +262,19 @@ static int run_tasks(struct run *r, uint32_t parallel, struct error *err) {
     size_t npools = r->inv->nrows + r->inv->nhosts;
     uint32_t *pool_units = xcalloc(npools, sizeof *pool_units);
     struct task *tasks = make_tasks(r, pool_units);
-    struct schedule s = {.tasks = tasks, .ntasks = r->plan->nsteps, .next = r->plan->next, .pool_units = pool_units,
-                         .npools = npools, .parallel = parallel ? parallel : DEFAULT_PARALLEL, .ctx = r->work.ctx,
-                         .data = r, .perform = perform, .begin_batch = begin_batch, .starting = starting,
-                         .finished = finished, .end_batch = end_batch};
+    struct schedule s = {.tasks = tasks,
+                         .ntasks = r->plan->nsteps,
+                         .next = r->plan->next,
+                         .pool_units = pool_units,
+                         .npools = npools,
+                         .parallel = parallel ? parallel : DEFAULT_PARALLEL,
+                         .ctx = r->work.ctx,
+                         .data = r,
+                         .perform = perform,
+                         .begin_batch = begin_batch,
+                         .starting = starting,
+                         .finished = finished,
+                         .end_batch = end_batch};
     int failed = schedule_run(&s, err);
     state_rollback(r->state); /* a batch that failed half-way */
     free(tasks);
@@ -269,8 +294,13 @@ int run_plan(struct plan *plan, struct reach *reach, struct state *state, const 
              struct run_result *ret, struct error *err) {
     struct run r = {.plan = plan, .inv = plan->inventory, .state = state, .result = ret};
     *ret = (struct run_result){0};
-    r.work = (struct work){.plan = plan, .inv = plan->inventory, .reach = reach, .secret = secret, .sink = sink,
-                           .ctx = ctx, .hosts = options->hosts};
+    r.work = (struct work){.plan = plan,
+                           .inv = plan->inventory,
+                           .reach = reach,
+                           .secret = secret,
+                           .sink = sink,
+                           .ctx = ctx,
+                           .hosts = options->hosts};
     int failed = prepare(&r, err);
     if (!failed) {
         event_emit(sink, (struct event){.kind = EVENT_RUN_START, .text = plan->verb, .total = plan->nsteps});

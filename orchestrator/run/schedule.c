@@ -307,8 +307,8 @@ int schedule_run(const struct schedule *s, struct error *err) {
     int failed = turn(&r, NULL, 0, chosen, err);
     while (!failed && r.left) {
         if (!r.running) {
-            failed = error_set(err, ERR_INTERNAL, NULL, "stuck with %zu steps left and none running: this is a bug",
-                               r.left);
+            failed =
+                error_set(err, ERR_INTERNAL, NULL, "stuck with %zu steps left and none running: this is a bug", r.left);
             break;
         }
         size_t n = await(&r, ended);

@@ -47,8 +47,8 @@ struct schedule {
  * had; failed tasks are the callbacks' business. */
 int schedule_run(const struct schedule *s, struct error *err) NESTOR_CHECKED;
 
-/* priority[i] = cost[i] + the largest priority among those that wait for i: the length of the critical path from here. Tasks
- * are in topological order. */
+/* priority[i] = cost[i] + the largest priority among those that wait for i: the length of the critical path from here.
+ * Tasks are in topological order. */
 void schedule_priorities(const struct task *tasks, size_t n, const uint32_t *next, const uint32_t *cost,
                          uint64_t *priority);
 

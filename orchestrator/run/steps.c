@@ -47,8 +47,11 @@ static void tell_progress(void *data, uint64_t done, uint64_t total) {
     if (done < total && now - p->told_at < 250)
         return;
     p->told_at = now;
-    event_emit(p->work->sink, (struct event){.kind = EVENT_STEP_PROGRESS, .path = subject_of(p->work, p->step),
-                                             .step = step_name(p->step->kind), .done = done, .total = total});
+    event_emit(p->work->sink, (struct event){.kind = EVENT_STEP_PROGRESS,
+                                             .path = subject_of(p->work, p->step),
+                                             .step = step_name(p->step->kind),
+                                             .done = done,
+                                             .total = total});
 }
 
 static int do_image(struct work *w, const struct step *s, struct hypervisor *hv, const struct driver *driver,
@@ -78,8 +81,11 @@ static int do_create(struct work *w, const struct step *s, struct hypervisor *hv
     cleanup_free char *purpose = xasprintf("host:%s", row->path);
     if (keypair_derive(w->secret, purpose, row->name, &host_key, err))
         return -1;
-    struct seed seed = {.instance_id = row->uuid, .hostname = row->name, .ssh_user = row->ssh_user,
-                        .authorized_key = w->user_key.public_line, .host_key = &host_key,
+    struct seed seed = {.instance_id = row->uuid,
+                        .hostname = row->name,
+                        .ssh_user = row->ssh_user,
+                        .authorized_key = w->user_key.public_line,
+                        .host_key = &host_key,
                         .extra_user_data = row->wanted->user_data};
     struct buffer volume = {0};
     int failed = seed_build(&seed, &volume, err);
@@ -100,8 +106,11 @@ static void expose_evidence(struct step_result *ret, bool exposed) {
     e->checked_at = clock_unix();
     e->verified = exposed;
     e->reason = exposed ? NULL : "vhv-not-set";
-    e->probes[0] = (struct probe){.name = "exposed", .command = "(the hypervisor's own setting, read back)",
-                                  .output = xstrdup(exposed ? "on" : "off"), .ran = true, .ok = exposed,
+    e->probes[0] = (struct probe){.name = "exposed",
+                                  .command = "(the hypervisor's own setting, read back)",
+                                  .output = xstrdup(exposed ? "on" : "off"),
+                                  .ran = true,
+                                  .ok = exposed,
                                   .reason = e->reason};
     e->nprobes = 1;
     ret->evidence = e;
@@ -168,8 +177,8 @@ static int do_verify(struct work *w, const struct step *s, struct hypervisor *hv
     struct access *access;
     struct evidence e;
     if (reach_wait(w->reach, s->row, &access, ctx, err) ||
-        verify_run(access, row->hypervisor_name[0] ? row->hypervisor_name : "generic",
-                   atomic_load(&w->exposed[s->row]), nests_deeper(w->inv, s->row), &e, ctx, err))
+        verify_run(access, row->hypervisor_name[0] ? row->hypervisor_name : "generic", atomic_load(&w->exposed[s->row]),
+                   nests_deeper(w->inv, s->row), &e, ctx, err))
         return error_subject(err, row->path);
     ret->evidence = xmalloc(sizeof e);
     *ret->evidence = e;
@@ -219,8 +228,8 @@ static int do_prune(struct work *w, const struct step *s, struct hypervisor *hv,
 
 /* What each kind does, how long it may take, and the words for its errors. 0 s: the machine's boot timeout. */
 static const struct step_action {
-    int (*perform)(struct work *, const struct step *, struct hypervisor *, const struct driver *,
-                   struct step_result *, const struct context *, struct error *);
+    int (*perform)(struct work *, const struct step *, struct hypervisor *, const struct driver *, struct step_result *,
+                   const struct context *, struct error *);
     int64_t timeout_s;
     const char *doing;
 } actions[STEP_KIND_MAX] = {
@@ -271,8 +280,11 @@ int step_perform(struct work *w, const struct step *s, struct step_result *ret) 
         if (!err.retry || patient || attempt == TRIES ||
             context_sleep(w->ctx, pause, subject_of(w, s), "waiting to try again", &ignored))
             break;
-        event_emit(w->sink, (struct event){.kind = EVENT_NOTICE, .path = subject_of(w, s), .step = step_name(s->kind),
-                                           .text = "trying again", .error = &err});
+        event_emit(w->sink, (struct event){.kind = EVENT_NOTICE,
+                                           .path = subject_of(w, s),
+                                           .step = step_name(s->kind),
+                                           .text = "trying again",
+                                           .error = &err});
     }
     if (!err.subject[0])
         error_subject(&err, subject_of(w, s));

@@ -7,7 +7,7 @@ const struct reason reasons[] = {
 #define X(code, meaning, mend) {code, meaning, mend},
     REASON_CODES(X)
 #undef X
-    {NULL, NULL, NULL},
+        {NULL, NULL, NULL},
 };
 
 const struct reason *reason_find(const char *code) {

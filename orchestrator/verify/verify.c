@@ -21,7 +21,8 @@ static const struct probe_kind {
     enum probe_when when;
 } kinds[] = {
     {"cpu-flag", "grep -Eow '(vmx|svm)' /proc/cpuinfo", "guest-flag-missing", ALWAYS},
-    {"kvm-module", "ls -d /sys/module/kvm_intel /sys/module/kvm_amd 2>/dev/null | grep .", "kvm-module-missing", ALWAYS},
+    {"kvm-module", "ls -d /sys/module/kvm_intel /sys/module/kvm_amd 2>/dev/null | grep .", "kvm-module-missing",
+     ALWAYS},
     {"dev-kvm", "test -c /dev/kvm && exec 3<>/dev/kvm && echo '/dev/kvm opens'", "dev-kvm-missing", ALWAYS},
     {"kvm-nested", "cat /sys/module/kvm_*/parameters/nested | grep -x '[Y1]'", "kvm-nested-off", IF_NESTED_DEEPER},
     {"virsh", "virsh -c qemu:///system version", "hypervisor-probe-failed", FOR_LIBVIRT},
@@ -30,13 +31,12 @@ static const struct probe_kind {
 };
 #define NKINDS (sizeof kinds / sizeof *kinds)
 
-static const char prologue[] =
-    "# nestor-verify 1\n"
-    "probe() {\n"
-    "    out=$(sh -c \"$2\" 2>&1 </dev/null)\n"
-    "    echo \"@@ $1 $?\"\n"
-    "    printf '%s\\n' \"$out\" | head -c 4096 | sed 's/^/ /'\n"
-    "}\n";
+static const char prologue[] = "# nestor-verify 1\n"
+                               "probe() {\n"
+                               "    out=$(sh -c \"$2\" 2>&1 </dev/null)\n"
+                               "    echo \"@@ $1 $?\"\n"
+                               "    printf '%s\\n' \"$out\" | head -c 4096 | sed 's/^/ /'\n"
+                               "}\n";
 
 static bool applies(const struct probe_kind *k, const char *kind) {
     return k->when != FOR_LIBVIRT || strcmp(kind, "libvirt") == 0;
@@ -111,8 +111,11 @@ static struct probe *take_header(struct evidence *e, const char *line, size_t le
 }
 
 static void list_probes(struct evidence *e, const char *kind, bool exposed) {
-    e->probes[e->nprobes++] = (struct probe){.name = "exposed", .command = "(the hypervisor's own setting, read back)",
-                                             .output = xstrdup(exposed ? "on" : "off"), .ran = true, .ok = exposed,
+    e->probes[e->nprobes++] = (struct probe){.name = "exposed",
+                                             .command = "(the hypervisor's own setting, read back)",
+                                             .output = xstrdup(exposed ? "on" : "off"),
+                                             .ran = true,
+                                             .ok = exposed,
                                              .reason = exposed ? NULL : "vhv-not-set"};
     for (size_t k = 0; k < NKINDS; k++)
         if (applies(&kinds[k], kind))

@@ -5,15 +5,15 @@
 #include "drivers/libvirt/libvirt.h"
 
 /* KEY VALUE lines. */
-static const char check_script[] =
-    "v list >/dev/null\n"
-    "echo flag $(grep -Eowm1 '(vmx|svm)' /proc/cpuinfo || :)\n"
-    "echo nested $(cat /sys/module/kvm_intel/parameters/nested /sys/module/kvm_amd/parameters/nested 2>/dev/null || :)\n"
-    "if [ -c /dev/kvm ]; then echo kvm yes; fi\n"
-    "echo memory $(sed -n 's/^MemAvailable: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo)\n"
-    "at=$dir; while [ ! -d \"$at\" ]; do at=${at%/*}; at=${at:-/}; done\n"
-    "echo disk $(df -Pk \"$at\" | awk 'NR==2 {print $4}')\n"
-    "echo cpus $(nproc)\n";
+static const char check_script[] = "v list >/dev/null\n"
+                                   "echo flag $(grep -Eowm1 '(vmx|svm)' /proc/cpuinfo || :)\n"
+                                   "echo nested $(cat /sys/module/kvm_intel/parameters/nested "
+                                   "/sys/module/kvm_amd/parameters/nested 2>/dev/null || :)\n"
+                                   "if [ -c /dev/kvm ]; then echo kvm yes; fi\n"
+                                   "echo memory $(sed -n 's/^MemAvailable: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo)\n"
+                                   "at=$dir; while [ ! -d \"$at\" ]; do at=${at%/*}; at=${at:-/}; done\n"
+                                   "echo disk $(df -Pk \"$at\" | awk 'NR==2 {print $4}')\n"
+                                   "echo cpus $(nproc)\n";
 
 static const char *value_of(const char *text, const char *key, char out[32]) {
     size_t n = strlen(key);

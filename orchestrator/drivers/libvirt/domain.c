@@ -157,9 +157,9 @@ static const char *content(struct arena *arena, xmlNode *node) {
 
 /* No network, no entities: the text comes from a machine we do not trust. */
 static xmlDoc *parse(const char *xml, size_t len, struct error *err) {
-    xmlDoc *doc = len < (4u << 20)
-                      ? xmlReadMemory(xml, (int)len, NULL, "UTF-8", XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING)
-                      : NULL;
+    xmlDoc *doc = len < (4u << 20) ? xmlReadMemory(xml, (int)len, NULL, "UTF-8",
+                                                   XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING)
+                                   : NULL;
     xmlNode *root = doc ? xmlDocGetRootElement(doc) : NULL;
     if (root && xmlStrEqual(root->name, X("domain")) && !doc->intSubset)
         return doc;

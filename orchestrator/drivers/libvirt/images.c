@@ -1,5 +1,5 @@
-/* Base images on the hypervisor: base/SHA256.qcow2, .kernel, .initrd. A file of that name is whole: it gets its name only
- * after its checksum was compared there. */
+/* Base images on the hypervisor: base/SHA256.qcow2, .kernel, .initrd. A file of that name is whole: it gets its name
+ * only after its checksum was compared there. */
 #include <stdio.h>
 #include <string.h>
 
@@ -45,8 +45,8 @@ static int accept_upload(struct hypervisor *hv, const char *incoming, const char
     return 0;
 }
 
-static int ensure_part(struct hypervisor *hv, const char *key, const struct part *part, progress_fn progress, void *data,
-                       const struct context *ctx, struct error *err) {
+static int ensure_part(struct hypervisor *hv, const char *key, const struct part *part, progress_fn progress,
+                       void *data, const struct context *ctx, struct error *err) {
     bool there = false;
     cleanup_free char *name = xasprintf("%s.%s", key, part->suffix);
     if (is_there(hv, name, &there, ctx, err))

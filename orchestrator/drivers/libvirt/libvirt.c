@@ -53,7 +53,8 @@ static int libvirt_ensure_network(struct hypervisor *hv, const struct context *c
                          "[ \"$state\" = yes ] || v net-start \"$net\" >/dev/null\n");
     if (script_run(hv, buffer_str(&script), NULL, 0, NULL, ctx, err)) {
         if (err && err->code == ERR_PROCESS)
-            error_mend(err, "see 'virsh net-list --all' there; the network must exist: virsh net-define, net-autostart");
+            error_mend(err,
+                       "see 'virsh net-list --all' there; the network must exist: virsh net-define, net-autostart");
         return error_context(err, "network '%s'", hv->network);
     }
     return 0;
@@ -124,7 +125,8 @@ static int dump_inactive(struct hypervisor *hv, const char *name, struct buffer 
 static int redefine(struct hypervisor *hv, const char *xml, const struct context *ctx, struct error *err) {
     cleanup_buffer struct buffer script = {0};
     script_begin(hv, &script);
-    buffer_puts(&script, "file=$(mktemp)\ntrap 'rm -f \"$file\"' EXIT\ncat >\"$file\"\nv define \"$file\" >/dev/null\n");
+    buffer_puts(&script,
+                "file=$(mktemp)\ntrap 'rm -f \"$file\"' EXIT\ncat >\"$file\"\nv define \"$file\" >/dev/null\n");
     return script_run(hv, buffer_str(&script), xml, strlen(xml), NULL, ctx, err);
 }
 
@@ -148,8 +150,8 @@ static int libvirt_expose(struct hypervisor *hv, const struct machine_spec *spec
         return error_subject(err, spec->tag.path);
     if (exposed != on) {
         cleanup_free char *changed = NULL;
-        if (domain_set_exposed(hv, buffer_str(&xml), xml.len, on, &changed, err) ||
-            redefine(hv, changed, ctx, err) || read_exposed(hv, spec->name, &xml, &exposed, ctx, err))
+        if (domain_set_exposed(hv, buffer_str(&xml), xml.len, on, &changed, err) || redefine(hv, changed, ctx, err) ||
+            read_exposed(hv, spec->name, &xml, &exposed, ctx, err))
             return error_subject(err, spec->tag.path);
     }
     *ret_exposed = exposed;
@@ -208,28 +210,30 @@ static int libvirt_stop(struct hypervisor *hv, const struct tag *tag, const stru
 
 static int libvirt_power_cut(struct hypervisor *hv, const struct tag *tag, const struct context *ctx,
                              struct error *err) {
-    return on_machine(hv, tag,
-                      STATE "case $(state) in 'shut off'|crashed|absent) ;; *) v destroy \"$name\" >/dev/null ;; esac\n",
-                      NULL, ctx, err);
+    return on_machine(
+        hv, tag, STATE "case $(state) in 'shut off'|crashed|absent) ;; *) v destroy \"$name\" >/dev/null ;; esac\n",
+        NULL, ctx, err);
 }
 
 static int libvirt_console(struct hypervisor *hv, const struct tag *tag, struct buffer *ret, const struct context *ctx,
                            struct error *err) {
-    return on_machine(hv, tag, "[ ! -f \"$dir/$name/console.log\" ] || tail -c 4096 \"$dir/$name/console.log\" | "
-                               "tr -cd '[:print:]\\n'\n",
+    return on_machine(hv, tag,
+                      "[ ! -f \"$dir/$name/console.log\" ] || tail -c 4096 \"$dir/$name/console.log\" | "
+                      "tr -cd '[:print:]\\n'\n",
                       ret, ctx, err);
 }
 
 /* The domain first, the directory with the tag last: a removal that was cut is still found. */
 static int libvirt_remove(struct hypervisor *hv, const struct tag *tag, const struct context *ctx, struct error *err) {
     return on_machine(hv, tag,
-                      STATE "case $(state) in\n"
-                            "absent) v list >/dev/null ;;\n" /* absent because virsh does not work is no proof */
-                            "'shut off'|crashed) v undefine \"$name\" --managed-save --snapshots-metadata >/dev/null ;;\n"
-                            "*) v destroy \"$name\" >/dev/null\n"
-                            "   v undefine \"$name\" --managed-save --snapshots-metadata >/dev/null ;;\n"
-                            "esac\n"
-                            "rm -rf \"${dir:?}/${name:?}\"\n",
+                      STATE
+                      "case $(state) in\n"
+                      "absent) v list >/dev/null ;;\n" /* absent because virsh does not work is no proof */
+                      "'shut off'|crashed) v undefine \"$name\" --managed-save --snapshots-metadata >/dev/null ;;\n"
+                      "*) v destroy \"$name\" >/dev/null\n"
+                      "   v undefine \"$name\" --managed-save --snapshots-metadata >/dev/null ;;\n"
+                      "esac\n"
+                      "rm -rf \"${dir:?}/${name:?}\"\n",
                       NULL, ctx, err);
 }
 

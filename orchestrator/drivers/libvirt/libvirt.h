@@ -39,11 +39,11 @@ struct domain_info {
     const char *name, *lab_id, *path, *digest;
     bool running, exposed;
 };
-int domain_parse(const char *xml, size_t len, struct arena *arena, struct domain_info *ret, struct error *err)
-    NESTOR_CHECKED;
+int domain_parse(const char *xml, size_t len, struct arena *arena, struct domain_info *ret,
+                 struct error *err) NESTOR_CHECKED;
 /* The same XML with nesting switched on or off. Caller frees with free. */
-int domain_set_exposed(const struct hypervisor *hv, const char *xml, size_t len, bool on, char **ret, struct error *err)
-    NESTOR_CHECKED;
+int domain_set_exposed(const struct hypervisor *hv, const char *xml, size_t len, bool on, char **ret,
+                       struct error *err) NESTOR_CHECKED;
 
 /* --- the operations, by file --- */
 int libvirt_observe(struct hypervisor *, const char *, struct observation **, const struct context *, struct error *);

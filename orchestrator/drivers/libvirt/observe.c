@@ -1,4 +1,5 @@
-/* One round trip: the directories (a half-made machine has only that), then the XML of every domain that may be ours. */
+/* One round trip: the directories (a half-made machine has only that), then the XML of every domain that may be ours.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,37 +7,21 @@
 
 /* Prints "D LAB PATH DIGEST NAME" per directory, then per domain "@@ NAME" and its XML. The name pattern is that of
  * machine_native_name; what else is defined there is none of our business. */
-static const char observe_script[] =
-    "for tag in \"$dir\"/*/tag; do\n"
-    "    [ -f \"$tag\" ] || continue\n"
-    "    d=${tag%/tag}\n"
-    "    read -r lab path digest rest <\"$tag\"\n"
-    "    echo \"D $lab $path $digest ${d##*/}\"\n"
-    "done\n"
-    "ask=\n"
-    "for name in $(v list --all --name); do\n"
-    "    case $name in\n"
-    "    *[!a-z0-9.-]*) ;;\n"
-    "    *.*-[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f])\n"
-    "        ask=\"$ask echo '@@ $name'; dumpxml $name;\" ;;\n"
-    "    esac\n"
-    "done\n"
-    "[ -z \"$ask\" ] || v \"$ask\"\n";
-
-struct reading {
-    struct observation *o;
-    size_t cap;
-};
-
-static struct observed *add(struct reading *r) {
-    if (r->o->n == r->cap) {
-        r->cap = r->cap ? r->cap * 2 : 16;
-        r->o->items = xrealloc(r->o->items, r->cap * sizeof *r->o->items);
-    }
-    struct observed *item = &r->o->items[r->o->n++];
-    *item = (struct observed){0};
-    return item;
-}
+static const char observe_script[] = "for tag in \"$dir\"/*/tag; do\n"
+                                     "    [ -f \"$tag\" ] || continue\n"
+                                     "    d=${tag%/tag}\n"
+                                     "    read -r lab path digest rest <\"$tag\"\n"
+                                     "    echo \"D $lab $path $digest ${d##*/}\"\n"
+                                     "done\n"
+                                     "ask=\n"
+                                     "for name in $(v list --all --name); do\n"
+                                     "    case $name in\n"
+                                     "    *[!a-z0-9.-]*) ;;\n"
+                                     "    *.*-[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f])\n"
+                                     "        ask=\"$ask echo '@@ $name'; dumpxml $name;\" ;;\n"
+                                     "    esac\n"
+                                     "done\n"
+                                     "[ -z \"$ask\" ] || v \"$ask\"\n";
 
 static struct observed *find(struct observation *o, const char *name) {
     for (size_t i = 0; i < o->n; i++)
@@ -46,28 +31,35 @@ static struct observed *find(struct observation *o, const char *name) {
 }
 
 /* "D LAB PATH DIGEST NAME": broken until its domain shows up further down. */
-static void take_directory(struct reading *r, const char *line, size_t len) {
-    char *copy = arena_strndup(&r->o->arena, line + 2, len - 2), *save = NULL;
+static void take_directory(struct observation *o, const char *line, size_t len) {
+    char *copy = arena_strndup(&o->arena, line + 2, len - 2), *save = NULL;
     char *lab = strtok_r(copy, " ", &save), *path = strtok_r(NULL, " ", &save);
     char *digest = strtok_r(NULL, " ", &save), *name = strtok_r(NULL, " ", &save);
     if (!name)
         return;
-    *add(r) = (struct observed){.lab_id = lab, .path = path, .name = name,
-                                .digest = strcmp(digest, "-") == 0 ? "" : digest, .power = POWER_BROKEN};
+    *observation_add(o) = (struct observed){.lab_id = lab,
+                                .path = path,
+                                .name = name,
+                                .digest = strcmp(digest, "-") == 0 ? "" : digest,
+                                .power = POWER_BROKEN};
 }
 
-static void take_domain(struct reading *r, const char *xml, size_t len) {
+static void take_domain(struct observation *o, const char *xml, size_t len) {
     struct domain_info info;
-    if (domain_parse(xml, len, &r->o->arena, &info, NULL))
+    if (domain_parse(xml, len, &o->arena, &info, NULL))
         return; /* of someone else, whose name only looks like ours */
-    struct observed *item = find(r->o, info.name);
+    struct observed *item = find(o, info.name);
     if (!item)
-        item = add(r);
-    *item = (struct observed){.lab_id = info.lab_id, .path = info.path, .name = info.name, .digest = info.digest,
-                              .power = info.running ? POWER_ON : POWER_OFF, .exposed = info.exposed};
+        item = observation_add(o);
+    *item = (struct observed){.lab_id = info.lab_id,
+                              .path = info.path,
+                              .name = info.name,
+                              .digest = info.digest,
+                              .power = info.running ? POWER_ON : POWER_OFF,
+                              .exposed = info.exposed};
 }
 
-static void read_all(struct reading *r, const char *text, size_t len) {
+static void read_all(struct observation *o, const char *text, size_t len) {
     const char *at = text, *end = text + len, *xml = NULL;
     while (at < end) {
         const char *eol = memchr(at, '\n', (size_t)(end - at));
@@ -75,15 +67,15 @@ static void read_all(struct reading *r, const char *text, size_t len) {
         size_t n = (size_t)((eol ? eol : end) - at);
         if (n > 3 && memcmp(at, "@@ ", 3) == 0) {
             if (xml)
-                take_domain(r, xml, (size_t)(at - xml));
+                take_domain(o, xml, (size_t)(at - xml));
             xml = next;
         } else if (!xml && n > 2 && memcmp(at, "D ", 2) == 0) {
-            take_directory(r, at, n);
+            take_directory(o, at, n);
         }
         at = next;
     }
     if (xml)
-        take_domain(r, xml, (size_t)(end - xml));
+        take_domain(o, xml, (size_t)(end - xml));
 }
 
 static void keep_lab(struct observation *o, const char *lab_id) {
@@ -101,9 +93,9 @@ int libvirt_observe(struct hypervisor *hv, const char *lab_id, struct observatio
     buffer_puts(&script, observe_script);
     if (script_run(hv, buffer_str(&script), NULL, 0, &out, ctx, err))
         return error_context(err, "looking at its machines");
-    struct reading r = {.o = xcalloc(1, sizeof *r.o)};
-    read_all(&r, buffer_str(&out), out.len);
-    keep_lab(r.o, lab_id);
-    *ret = r.o;
+    struct observation *o = xcalloc(1, sizeof *o);
+    read_all(o, buffer_str(&out), out.len);
+    keep_lab(o, lab_id);
+    *ret = o;
     return 0;
 }

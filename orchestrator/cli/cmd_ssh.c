@@ -1,0 +1,158 @@
+/* Hands over to the system's OpenSSH, with a configuration made from the state: one alias per machine, a ProxyJump
+ * chain, pinned host keys. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/session.h"
+
+struct ssh_options {
+    bool config;
+};
+static const struct option_spec options[] = {
+    {"config", 0, OPTION_FLAG, offsetof(struct ssh_options, config), NULL,
+     "only write the configuration and print its path, for an Include in your own"},
+    {0},
+};
+
+static int write_file(const char *path, const struct buffer *text, mode_t mode, struct error *err) {
+    cleanup_free char *fresh = xasprintf("%s.new", path);
+    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+    bool written = fd >= 0 && write(fd, buffer_str(text), text->len) == (ssize_t)text->len;
+    int saved = errno;
+    if (fd >= 0 && close(fd) != 0)
+        written = false;
+    if (written && rename(fresh, path) == 0)
+        return 0;
+    unlink(fresh);
+    return error_set_errno(err, saved, path, "cannot write it");
+}
+
+/* OpenSSH's ProxyJump ends a host name at a slash (misc.c, hpdelim2), so each machine has a second alias with dots. */
+static char *dotted(const char *path) {
+    char *copy = xstrdup(path);
+    for (char *c = copy; *c; c++)
+        if (*c == '/')
+            *c = '.';
+    return copy;
+}
+
+static void add_machine(const struct session *s, const struct row *row, const char *key, const char *known,
+                        struct buffer *out) {
+    const char *address = row->recorded->address, *colon = strrchr(address, ':');
+    if (!colon)
+        return;
+    cleanup_free char *alias = dotted(row->path);
+    buffer_printf(out, "Host %s %s\n    HostName %.*s\n    Port %s\n    User %s\n", row->path, alias,
+                  (int)(colon - address), address, colon + 1, row->ssh_user);
+    buffer_printf(out,
+                  "    HostKeyAlias %s\n    IdentityFile \"%s\"\n    IdentitiesOnly yes\n"
+                  "    UserKnownHostsFile \"%s\"\n    GlobalKnownHostsFile /dev/null\n    StrictHostKeyChecking yes\n"
+                  "    HostKeyAlgorithms ssh-ed25519\n",
+                  row->path, key, known);
+    if (row->parent != LAB_NONE) {
+        cleanup_free char *jump = dotted(s->inv->rows[row->parent].path);
+        buffer_printf(out, "    ProxyJump %s\n", jump);
+    }
+    buffer_putc(out, '\n');
+}
+
+static int add_known(const struct session *s, const struct row *row, struct buffer *out, struct error *err) {
+    struct keypair key;
+    cleanup_free char *purpose = xasprintf("host:%s", row->path);
+    if (keypair_derive(&s->secret, purpose, row->name, &key, err))
+        return -1;
+    buffer_printf(out, "%s %s\n", row->path, key.public_line);
+    keypair_free(&key);
+    return 0;
+}
+
+static int write_config(struct session *s, const char *config, struct error *err) {
+    cleanup_free char *key = session_path(s, "id_ed25519"), *known = session_path(s, "known_hosts");
+    cleanup_buffer struct buffer text = {0}, hosts = {0}, private_key = {0};
+    struct keypair user = {0};
+    if (!s->has_secret)
+        return error_set(err, ERR_AUTH, s->lab_name, "the lab's key is not on this machine");
+    buffer_printf(&text, "# Made by nestor for lab %s; rewritten by each 'nestor ssh'.\n\n", s->lab_name);
+    for (size_t i = 0; i < s->inv->nrows; i++) {
+        const struct row *row = &s->inv->rows[i];
+        if (!row->recorded || !row->recorded->address[0])
+            continue;
+        add_machine(s, row, key, known, &text);
+        if (add_known(s, row, &hosts, err))
+            return -1;
+    }
+    if (keypair_derive(&s->secret, "user", "nestor", &user, err))
+        return -1;
+    buffer_puts(&private_key, user.private_pem);
+    keypair_free(&user);
+    int failed = write_file(key, &private_key, 0600, err) || write_file(known, &hosts, 0600, err) ||
+                 write_file(config, &text, 0600, err);
+    explicit_bzero(private_key.data, private_key.len);
+    return failed ? -1 : 0;
+}
+
+static int hand_over(struct session *s, const char *config, const char *path, int argc, char **argv,
+                     struct error *err) {
+    uint32_t at = inventory_find(s->inv, path);
+    if (at == LAB_NONE || !s->inv->rows[at].recorded || !s->inv->rows[at].recorded->address[0]) {
+        error_set(err, ERR_NOT_FOUND, path, "no address is known of such a machine");
+        return error_mend(err, "'nestor status %s' shows the machines; 'nestor up' brings them up", s->lab_name);
+    }
+    const char **args = xcalloc((size_t)argc + 6, sizeof *args);
+    size_t n = 0;
+    args[n++] = "ssh";
+    args[n++] = "-F";
+    args[n++] = config;
+    args[n++] = path;
+    for (int i = 0; i < argc; i++)
+        args[n++] = argv[i];
+    execvp("ssh", (char *const *)args);
+    int saved = errno;
+    free(args);
+    error_set_errno(err, saved, "ssh", "cannot start it");
+    return error_mend(err, "install the OpenSSH client (apt-get install openssh-client), or use 'nestor exec'");
+}
+
+static int run(struct cli *cli, const void *opts, int argc, char **argv, struct error *err) {
+    const struct ssh_options *o = opts;
+    cleanup_free char *lab = NULL, *config = NULL;
+    struct session s;
+    if (o->config)
+        lab = xstrdup(argv[0]);
+    else if (split_machine_path(argv[0], &lab, err))
+        return -1;
+    int code = -1;
+    if (session_from_name(&s, cli, lab, NULL, err) == 0 && session_reach(&s, false, NULL, err) == 0) {
+        config = session_path(&s, "ssh_config");
+        code = write_config(&s, config, err);
+        if (code == 0 && o->config)
+            puts(config);
+        else if (code == 0)
+            code = hand_over(&s, config, argv[0], argc - 1, argv + 1, err);
+    }
+    session_close(&s);
+    return code;
+}
+
+const struct cli_command cmd_ssh = {
+    .name = "ssh",
+    .summary = "Open a shell in a machine at any level, with the system's OpenSSH",
+    .arguments = "LAB/MACHINE... [SSH-ARGUMENTS...]",
+    .completes = ARGUMENT_MACHINE,
+    .options = options,
+    .options_size = sizeof(struct ssh_options),
+    .min_args = 1,
+    .max_args = -1,
+    .passes_rest = true,
+    .details =
+        "The configuration it makes has one alias per machine, pinned host keys and a ProxyJump chain. With --config\n"
+        "LAB it is written and its path printed, so that scp, rsync or Ansible can use it too.",
+    .examples = "  nestor ssh quickstart/kvm1/web1\n"
+                "  scp -F \"$(nestor ssh --config quickstart)\" file quickstart/kvm1:/root/",
+    .run = run,
+};

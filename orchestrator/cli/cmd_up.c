@@ -1,0 +1,109 @@
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/lab_work.h"
+
+struct up_options {
+    bool yes;
+    unsigned parallel;
+};
+static const struct option_spec options[] = {
+    {"yes", 'y', OPTION_FLAG, offsetof(struct up_options, yes), NULL, "do not ask"},
+    {"parallel", 'p', OPTION_NUMBER, offsetof(struct up_options, parallel), "N", "most steps at once (default 64)"},
+    {0},
+};
+
+/* Two files with one lab name would fight over the same machines. */
+static void warn_of_other_file(const struct session *s) {
+    cleanup_free char *file = realpath(s->lab->file, NULL);
+    if (s->record && s->record->file[0] && file && strcmp(file, s->record->file) != 0)
+        fprintf(stderr, "note: lab '%s' was last brought up from %s\n", s->lab_name, s->record->file);
+}
+
+/* The first up of a lab gives it its id and secret, and with them its machines' names: so it is planned again. */
+static int commit_to(struct session *s, struct event_sink *sink, struct plan **plan, struct error *err) {
+    bool first = !s->record;
+    if (!first && (*plan)->nchanges == 0)
+        return session_record(s, err);
+    plan_free(*plan);
+    *plan = NULL;
+    return session_record(s, err) || work_plan_up(s, sink, plan, err) ? -1 : 0;
+}
+
+static void print_result(struct session *s, struct cli *cli) {
+    struct view view;
+    struct error ignored = {0};
+    lab_contents_free(s->contents);
+    s->contents = NULL;
+    if (state_lab_load(s->state, s->lab_id, &s->contents, &ignored) || session_reach(s, true, NULL, &ignored) ||
+        reach_observe(s->reach, s->inv, GUEST_OBSERVE_MS, &cli->ctx, &ignored) || session_view(s, &view, &ignored))
+        return; /* the run's own outcome has been told already */
+    status_print(&view.lab, cli->color, stdout);
+    view_free(&view);
+}
+
+static int bring_up(struct session *s, const struct up_options *o, struct error *err) {
+    struct cli *cli = s->cli;
+    struct plan *plan = NULL;
+    struct run_result result = {0};
+    bool yes = o->yes;
+    if (work_plan_up(s, NULL, &plan, err))
+        return -1;
+    warn_of_other_file(s);
+    if (!cli->quiet || !yes)
+        plan_print(plan, cli->color, stdout);
+    fflush(stdout);
+    struct progress *progress = progress_open(stderr, cli->live, cli->live && cli->color, cli->quiet);
+    struct capability *hosts = xcalloc(s->inv->nhosts, sizeof *hosts);
+    bool nothing = plan->nchanges == 0;
+    int code = -1;
+    if (!nothing && run_preflight(plan, s->reach, hosts, progress_sink(progress), &cli->ctx, err))
+        goto out;
+    if (!nothing && !yes && confirm(cli, "Bring the lab up as planned?", &yes, err))
+        goto out;
+    if (!nothing && !yes) {
+        fputs("Nothing was changed.\n", stderr);
+        code = NESTOR_FAILED;
+        goto out;
+    }
+    if (commit_to(s, progress_sink(progress), &plan, err))
+        goto out;
+    code = nothing ? NESTOR_DONE : work_run(s, plan, hosts, o->parallel, progress, &result, err);
+    progress_close(progress);
+    progress = NULL;
+    if (code < 0)
+        code = work_exit_code(cli, &result, err);
+    if (!nothing && !cli->quiet)
+        print_result(s, cli);
+out:
+    if (progress)
+        progress_close(progress);
+    plan_free(plan);
+    free(hosts);
+    return code;
+}
+
+static int run(struct cli *cli, const void *opts, int argc, char **argv, struct error *err) {
+    (void)argc;
+    struct session s;
+    int code = session_from_file(&s, cli, argv[0], "nestor up", err) ? -1 : bring_up(&s, opts, err);
+    session_close(&s);
+    return code;
+}
+
+const struct cli_command cmd_up = {
+    .name = "up",
+    .summary = "Make the lab file true: create, start, verify and fill its machines",
+    .arguments = "FILE",
+    .completes = ARGUMENT_FILE,
+    .options = options,
+    .options_size = sizeof(struct up_options),
+    .min_args = 1,
+    .max_args = 1,
+    .details = "Shows the plan and asks, unless --yes. What is already as it should be is left alone, so 'up' also\n"
+               "continues after an interruption, repairs what was stopped or destroyed, and applies a changed file.\n"
+               "Ctrl-C stops at a safe point; run it again to continue. Exits with 4 if only a part could be done.",
+    .examples = "  nestor up lab.yaml\n  nestor up lab.yaml --yes --quiet",
+    .run = run,
+};

@@ -1,0 +1,42 @@
+#include "cli/lab_work.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Every template the plan needs must be there or be obtainable. */
+static int check_templates(const struct plan *plan, struct error *err) {
+    for (size_t i = 0; i < plan->nsteps; i++) {
+        const struct step *s = &plan->steps[i];
+        if (s->kind == STEP_IMAGE && image_check(&plan->inventory->lab->templates[s->template], err))
+            return -1;
+    }
+    return 0;
+}
+
+int work_plan_up(struct session *s, struct event_sink *sink, struct plan **ret, struct error *err) {
+    struct plan *plan = NULL;
+    if (session_reach(s, true, sink, err) || reach_observe(s->reach, s->inv, GUEST_OBSERVE_MS, &s->cli->ctx, err) ||
+        plan_up(s->inv, &plan, err))
+        return -1;
+    if (check_templates(plan, err)) {
+        plan_free(plan);
+        return -1;
+    }
+    *ret = plan;
+    return 0;
+}
+
+int work_run(struct session *s, struct plan *plan, const struct capability *hosts, unsigned parallel,
+             struct progress *progress, struct run_result *ret, struct error *err) {
+    struct run_options options = {.parallel = parallel, .hosts = hosts};
+    progress_plan(progress, plan);
+    return run_plan(plan, s->reach, s->state, s->has_secret ? &s->secret : NULL, &options, progress_sink(progress),
+                    &s->cli->ctx, ret, err);
+}
+
+int work_exit_code(const struct cli *cli, const struct run_result *result, const struct error *err) {
+    (void)cli;
+    error_print(err, isatty(STDERR_FILENO) && !getenv("NO_COLOR"), stderr);
+    int code = exit_code_of(err);
+    return code == NESTOR_FAILED && result->done ? NESTOR_PARTLY : code;
+}

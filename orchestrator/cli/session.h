@@ -1,0 +1,57 @@
+/* What a command that works on one lab needs, opened in the right order and closed in the reverse one. */
+#ifndef NESTOR_CLI_SESSION_H
+#define NESTOR_CLI_SESSION_H
+
+#include "cli/cli.h"
+#include "nestor/reach.h"
+#include "nestor/run.h"
+#include "nestor/state.h"
+#include "ui/ui.h"
+
+struct session {
+    struct cli *cli;
+    const char *home;
+    struct state *state;
+    struct lab_lock lock;
+    struct lab *lab;               /* from the file, or from the recorded text; NULL if that no longer parses */
+    struct lab_record *record;     /* NULL: never brought up */
+    struct lab_contents *contents; /* NULL: never brought up */
+    char lab_id[LAB_ID_LEN + 1];
+    char *lab_name;
+    struct secret secret;
+    bool has_secret;
+    struct inventory *inv;
+    struct reach *reach;
+};
+
+/* For plan and up: reads the file (its diagnostics go to standard error), then what is recorded of that lab. verb not
+ * NULL: takes the lab's lock under that name. Leaves inv and reach to session_reach. */
+int session_from_file(struct session *s, struct cli *cli, const char *file, const char *verb,
+                      struct error *err) NESTOR_CHECKED;
+/* For everything else: a recorded lab, by name, or by the file it comes from. ERR_NOT_FOUND lists the labs there are.
+ */
+int session_from_name(struct session *s, struct cli *cli, const char *name, const char *verb,
+                      struct error *err) NESTOR_CHECKED;
+/* Writes the lab's row and makes its secret, if that was not done yet. Reloads what is recorded. */
+int session_record(struct session *s, struct error *err) NESTOR_CHECKED;
+/* Builds the inventory (`with_lab`: what is wanted too) and opens the reach. Replaces earlier ones. */
+int session_reach(struct session *s, bool with_lab, struct event_sink *sink, struct error *err) NESTOR_CHECKED;
+void session_close(struct session *s);
+
+/* home/labs/ID/NAME; caller frees. */
+char *session_path(const struct session *s, const char *name);
+/* Removes home/labs/ID and everything in it. */
+int session_forget_files(const struct session *s, struct error *err) NESTOR_CHECKED;
+
+/* "quickstart/kvm1/web1" -> lab name (caller frees); the whole text is the machine's path. ERR_USAGE. */
+int split_machine_path(const char *path, char **ret_lab, struct error *err) NESTOR_CHECKED;
+
+/* The picture of the lab for status and graph. view_free releases it; strings borrow from the session. */
+struct view {
+    struct lab_view lab;
+    struct arena arena;
+};
+int session_view(struct session *s, struct view *ret, struct error *err) NESTOR_CHECKED;
+void view_free(struct view *v);
+
+#endif

@@ -1,0 +1,116 @@
+/* Where a world is and how it behaves: told by the host's parameters, or by the machine the world is in. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "drivers/fake/world.h"
+
+void settings_free(struct settings *s) {
+    free(s->world);
+    free(s->log);
+    free(s->blind);
+    *s = (struct settings){0};
+}
+
+static int bad_value(const char *subject, const char *key, const char *value, const char *expected, struct error *err) {
+    error_set(err, ERR_USAGE, subject, "parameter '%s' of the fake driver is '%s'", key, value);
+    return error_mend(err, "give %s", expected);
+}
+
+static int parse_delay(const struct hypervisor_config *config, struct settings *s, struct error *err) {
+    const char *value = param_get(config, "delay", "0");
+    char *end;
+    errno = 0;
+    s->delay_ms = strtol(value, &end, 10);
+    if (errno || end == value || *end || s->delay_ms < 0 || s->delay_ms > 60000)
+        return bad_value(config->subject, "delay", value, "milliseconds, 0 to 60000", err);
+    return 0;
+}
+
+static int parse_flag(const struct hypervisor_config *config, struct settings *s, struct error *err) {
+    const char *value = param_get(config, "flag", "svm");
+    if (strcmp(value, "none") == 0)
+        return 0;
+    if (strcmp(value, "svm") != 0 && strcmp(value, "vmx") != 0)
+        return bad_value(config->subject, "flag", value, "svm, vmx or none", err);
+    memcpy(s->flag, value, 4);
+    return 0;
+}
+
+static int parse_torn(const struct hypervisor_config *config, struct settings *s, struct error *err) {
+    const char *value = param_get(config, "torn", "false");
+    s->torn = strcmp(value, "true") == 0;
+    if (!s->torn && strcmp(value, "false") != 0)
+        return bad_value(config->subject, "torn", value, "true or false", err);
+    return 0;
+}
+
+static int parse_capacity(const struct hypervisor_config *config, const char *key, uint64_t *ret, struct error *err) {
+    const char *value = param_get(config, key, NULL);
+    *ret = UINT64_MAX;
+    if (value && size_parse(value, ret, NULL))
+        return bad_value(config->subject, key, value, "a size such as 8GiB", err);
+    return 0;
+}
+
+/* "host local" has its world in HOME/fake/local unless it says otherwise. */
+static char *default_world(const struct hypervisor_config *config) {
+    const char *space = strrchr(config->subject, ' ');
+    return xasprintf("%s/fake/%s", config->home, space ? space + 1 : config->subject);
+}
+
+static int from_params(const struct hypervisor_config *config, struct settings *s, struct error *err) {
+    const char *world = param_get(config, "world", NULL);
+    s->world = world ? xstrdup(world) : default_world(config);
+    s->log = world_path(s, "log");
+    s->blind = xstrdup(param_get(config, "blind", ""));
+    if (parse_delay(config, s, err) || parse_flag(config, s, err) || parse_torn(config, s, err))
+        return -1;
+    return parse_capacity(config, "memory", &s->memory, err) || parse_capacity(config, "disk", &s->disk, err) ? -1 : 0;
+}
+
+void settings_print(const struct settings *s, struct buffer *out) {
+    buffer_printf(out, "%s\n%s\n%s\n%s\n%lld\n%d\n", s->world, s->log, s->blind, s->flag, (long long)s->delay_ms,
+                  s->torn);
+}
+
+/* One line of what settings_print wrote; "" past its end. */
+static const char *next_line(char **rest) {
+    char *line = strsep(rest, "\n");
+    return line ? line : "";
+}
+
+static int from_machine(const struct hypervisor_config *config, struct settings *s, const struct context *ctx,
+                        struct error *err) {
+    cleanup_command_result struct command_result answer = {0};
+    struct command question = COMMAND(SETTINGS_QUESTION);
+    if (access_run(config->access, &question, &answer, ctx, err))
+        return -1;
+    if (answer.status != 0 || !answer.out.len) {
+        error_set(err, ERR_UNSUPPORTED, config->subject, "it is not a machine of the fake driver");
+        return error_mend(err, "use 'hypervisor: fake' only for machines on a host with 'driver: fake'");
+    }
+    char *rest = answer.out.data;
+    s->world = xstrdup(next_line(&rest));
+    s->log = xstrdup(next_line(&rest));
+    s->blind = xstrdup(next_line(&rest));
+    const char *flag = next_line(&rest);
+    snprintf(s->flag, sizeof s->flag, "%s", config->accelerated ? flag : "");
+    s->delay_ms = strtol(next_line(&rest), NULL, 10);
+    s->torn = strcmp(next_line(&rest), "1") == 0;
+    s->memory = s->disk = UINT64_MAX;
+    return 0;
+}
+
+int settings_load(const struct hypervisor_config *config, struct settings *ret, const struct context *ctx,
+                  struct error *err) {
+    struct settings s = {0};
+    int failed = config->access == access_local() ? from_params(config, &s, err) : from_machine(config, &s, ctx, err);
+    if (failed) {
+        settings_free(&s);
+        return -1;
+    }
+    *ret = s;
+    return 0;
+}

@@ -1,0 +1,156 @@
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "qemu_priv.h"
+
+/* Between making the lab's directory and a machine's in it, another thread may remove the lab's as empty. */
+#define MAKE_DIR_TRIES 100
+
+bool lab_id_is_safe(const char *id) {
+    size_t n = 0;
+    while (isalnum((unsigned char)id[n]))
+        n++;
+    return n > 0 && n <= 64 && !id[n];
+}
+
+/* The characters of a machine path but '/'. No dots, so that no name is hidden, "." or "..". */
+static bool is_name_char(char c) { return isalnum((unsigned char)c) || c == '-' || c == '_'; }
+
+bool dir_name_to_path(const char *name, struct arena *arena, const char **ret) {
+    if (!is_name_char(name[0]))
+        return false;
+    char *path = arena_strdup(arena, name);
+    for (char *c = path; *c; c++) {
+        if (*c == '.')
+            *c = '/';
+        else if (!is_name_char(*c))
+            return false;
+    }
+    *ret = path;
+    return true;
+}
+
+/* NULL when the tag is none that nestor makes. */
+static char *dir_of_tag(const struct hypervisor *hv, const struct tag *tag) {
+    if (!lab_id_is_safe(tag->lab_id) || !is_name_char(tag->path[0]))
+        return NULL;
+    char *dir = xasprintf("%s/%s/%s", hv->base, tag->lab_id, tag->path);
+    for (char *c = dir + strlen(dir) - strlen(tag->path); *c; c++) {
+        if (*c == '/') {
+            *c = '.';
+        } else if (!is_name_char(*c)) {
+            free(dir);
+            return NULL;
+        }
+    }
+    return dir;
+}
+
+/* A directory that was copied by hand holds another machine's record, and with it the UUID of a QEMU that is not to
+ * be touched. */
+static bool is_its_own(struct vm *vm) {
+    bool own = strcmp(vm->rec.lab_id, vm->tag.lab_id) == 0 && strcmp(vm->rec.path, vm->tag.path) == 0;
+    if (!own)
+        error_set(&vm->problem, ERR_STATE_CORRUPT, vm->tag.path, "its %s is that of %s", RECORD_FILE, vm->rec.path);
+    return own;
+}
+
+int vm_find(const struct hypervisor *hv, const struct tag *tag, struct vm *ret, struct error *err) {
+    char *dir = dir_of_tag(hv, tag);
+    if (!dir)
+        return error_set(err, ERR_INTERNAL, hv->subject, "'%s' of lab '%s' is no machine path", tag->path, tag->lab_id);
+    *ret = (struct vm){.hv = hv, .tag = *tag, .dir = dir};
+    ret->fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (ret->fd < 0)
+        return errno == ENOENT ? 0 : error_set_errno(err, errno, tag->path, "cannot open %s", dir);
+    ret->known = vm_record_load(ret->fd, &ret->rec, tag->path, &ret->problem) == 0 && is_its_own(ret);
+    return 0;
+}
+
+bool vm_is_whole(const struct vm *vm) {
+    return vm->known && vm_file_exists(vm->fd, SEED_FILE) && vm_file_exists(vm->fd, DISK_FILE);
+}
+
+int vm_load(const struct hypervisor *hv, const struct tag *tag, struct vm *ret, struct error *err) {
+    if (vm_find(hv, tag, ret, err))
+        return -1;
+    if (ret->fd < 0) {
+        error_set(err, ERR_NOT_FOUND, tag->path, "there is no such machine on %s", hv->subject);
+        return error_mend(err, "run 'nestor up': it makes what is missing");
+    }
+    if (!ret->known) {
+        if (err)
+            *err = ret->problem;
+        return -1;
+    }
+    if (!vm_is_whole(ret)) {
+        error_set(err, ERR_NOT_FOUND, tag->path, "its disk or seed is missing in %s: it was only half made", ret->dir);
+        return error_mend(err, "run 'nestor up': it makes the machine anew");
+    }
+    return 0;
+}
+
+int vm_make_dir(struct vm *vm, struct error *err) {
+    cleanup_free char *lab_dir = xasprintf("%s/%s", vm->hv->base, vm->tag.lab_id);
+    for (int i = 0; vm->fd < 0 && i < MAKE_DIR_TRIES; i++) {
+        bool made = (mkdir(lab_dir, 0700) == 0 || errno == EEXIST) && (mkdir(vm->dir, 0700) == 0 || errno == EEXIST);
+        if (made)
+            vm->fd = open(vm->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (vm->fd < 0 && errno != ENOENT)
+            break;
+    }
+    if (vm->fd < 0)
+        return error_set_errno(err, errno, vm->tag.path, "cannot make the directory %s", vm->dir);
+    return 0;
+}
+
+int vm_save(const struct vm *vm, struct error *err) { return vm_record_save(vm->fd, &vm->rec, vm->tag.path, err); }
+
+/* Everything in the directory but the record. */
+static int delete_contents(const struct vm *vm, struct error *err) {
+    int fd = openat(vm->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!d) {
+        error_set_errno(err, errno, vm->tag.path, "cannot read %s", vm->dir);
+        cleanup_closep(&fd);
+        return -1;
+    }
+    int rc = 0;
+    for (struct dirent *e; !rc && (e = readdir(d));) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || strcmp(e->d_name, RECORD_FILE) == 0)
+            continue;
+        if (unlinkat(vm->fd, e->d_name, 0) && errno != ENOENT)
+            rc = error_set_errno(err, errno, vm->tag.path, "cannot delete %s/%s", vm->dir, e->d_name);
+    }
+    closedir(d);
+    return rc;
+}
+
+int vm_delete(struct vm *vm, struct error *err) {
+    if (vm->fd < 0)
+        return 0;
+    if (delete_contents(vm, err))
+        return -1;
+    if ((unlinkat(vm->fd, RECORD_FILE, 0) && errno != ENOENT) || (rmdir(vm->dir) && errno != ENOENT))
+        return error_set_errno(err, errno, vm->tag.path, "cannot delete %s", vm->dir);
+    cleanup_closep(&vm->fd);
+    vm_record_free(&vm->rec);
+    vm->known = false;
+    /* The lab's directory goes with its last machine; until then this fails, as it should. */
+    cleanup_free char *lab_dir = xasprintf("%s/%s", vm->hv->base, vm->tag.lab_id);
+    rmdir(lab_dir);
+    return 0;
+}
+
+void vm_release(struct vm *vm) {
+    cleanup_closep(&vm->fd);
+    free(vm->dir);
+    vm_record_free(&vm->rec);
+    *vm = VM_NONE;
+}

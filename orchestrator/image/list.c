@@ -1,0 +1,91 @@
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "image/entry.h"
+#include "image/recipe.h"
+#include "image/resolved.h"
+#include "nestor/image.h"
+#include "nestor/state.h"
+
+int image_remove(const char *name, struct error *err) {
+    cleanup_entry struct entry e = {0};
+    cleanup_close int lock = -1;
+    if (entry_init_key(&e, name, err) || entry_lock(&e, NULL, NULL, &lock, err))
+        return -1;
+    if (!file_exists(e.folder)) {
+        error_set(err, ERR_NOT_FOUND, name, "there is no such image");
+        return error_mend(err, "see 'nestor image list'");
+    }
+    /* Out of sight first: a removal cut halfway leaves no image that is half there. */
+    cleanup_free char *aside = xasprintf("%s/.%s.old", e.root, e.key), *log = entry_log(&e);
+    if (tree_remove(aside, err))
+        return -1;
+    if (rename(e.folder, aside) != 0)
+        return error_set_errno(err, errno, name, "cannot remove the image");
+    return entry_clean(&e, err) || tree_remove(log, err) ? -1 : 0;
+}
+
+struct names {
+    char **items;
+    size_t n;
+};
+
+static void names_free(struct names *names) {
+    for (size_t i = 0; i < names->n; i++)
+        free(names->items[i]);
+    free(names->items);
+}
+
+static void add_name(struct names *names, const char *name) {
+    for (size_t i = 0; i < names->n; i++)
+        if (strcmp(names->items[i], name) == 0)
+            return;
+    names->items = xrealloc(names->items, (names->n + 1) * sizeof *names->items);
+    names->items[names->n++] = xstrdup(name);
+}
+
+static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+/* Adds the folders of root that hold `file`. No such root: none. */
+static int add_folders(struct names *names, const char *root, const char *file, struct error *err) {
+    DIR *d = opendir(root);
+    if (!d)
+        return errno == ENOENT ? 0 : error_set_errno(err, errno, root, "cannot list the folder");
+    for (const struct dirent *entry; (entry = readdir(d));) {
+        cleanup_free char *path = xasprintf("%s/%s/%s", root, entry->d_name, file);
+        if (entry->d_name[0] != '.' && file_exists(path))
+            add_name(names, entry->d_name);
+    }
+    closedir(d);
+    return 0;
+}
+
+static struct image *load_listed(const char *name) {
+    cleanup_entry struct entry e = {0};
+    cleanup_manifest struct manifest *m = NULL;
+    struct error ignored = {0}; /* a name that cannot be loaded is listed as not built */
+    if (entry_init_key(&e, name, &ignored) || manifest_load(e.folder, &m, &ignored))
+        return NULL;
+    return image_resolve(m, &e, NULL);
+}
+
+int image_list(void (*fn)(void *data, const char *name, const struct image *image), void *data, struct error *err) {
+    const char *cache = nestor_cache(err);
+    if (!cache)
+        return -1;
+    cleanup_free char *recipes = recipe_root(), *built = xasprintf("%s/images", cache);
+    __attribute__((cleanup(names_free))) struct names names = {0};
+    if (add_folders(&names, recipes, "build.sh", err) || add_folders(&names, built, "manifest.json", err))
+        return -1;
+    if (names.n)
+        qsort(names.items, names.n, sizeof *names.items, by_text);
+    for (size_t i = 0; i < names.n; i++) {
+        struct image *image = load_listed(names.items[i]);
+        fn(data, names.items[i], image);
+        image_free(image);
+    }
+    return 0;
+}

@@ -1,0 +1,36 @@
+#include <string.h>
+
+#include "image/fat.h"
+#include "image/user_data.h"
+#include "nestor/image.h"
+
+static void buffer_wipe(struct buffer *b) {
+    if (b->data)
+        explicit_bzero(b->data, b->cap);
+    buffer_free(b);
+}
+#define cleanup_secret __attribute__((cleanup(buffer_wipe)))
+
+static void meta_data_put(const struct seed *seed, struct buffer *out) {
+    buffer_puts(out, "instance-id: ");
+    user_data_put_scalar(out, seed->instance_id);
+    buffer_puts(out, "\nlocal-hostname: ");
+    user_data_put_scalar(out, seed->hostname);
+    buffer_putc(out, '\n');
+}
+
+int seed_build(const struct seed *seed, struct buffer *ret, struct error *err) {
+    if (user_data_check(seed, err))
+        return -1;
+    cleanup_buffer struct buffer meta_data = {0};
+    cleanup_secret struct buffer user_data = {0};
+    /* All at once: a buffer that grows leaves copies of the host key behind in freed memory. */
+    buffer_reserve(&user_data, 16384 + (seed->extra_user_data ? 2 * strlen(seed->extra_user_data) : 0));
+    meta_data_put(seed, &meta_data);
+    user_data_put(seed, &user_data);
+    const struct fat_file files[] = {
+        {"meta-data", meta_data.data, meta_data.len},
+        {"user-data", user_data.data, user_data.len},
+    };
+    return fat_write("CIDATA", files, 2, ret, err);
+}

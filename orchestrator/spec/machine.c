@@ -1,0 +1,54 @@
+/* `machines:`, at any level. */
+#include <string.h>
+
+#include "spec/draft.h"
+#include "spec/limits.h"
+#include "spec/text.h"
+
+#define LOGIN_MAX 32 /* useradd(8) */
+
+void decode_name(struct decoder *d, const struct field *field, const struct entry *entry, void *slot) {
+    decode_word(d, field, entry, slot);
+    if (((const struct word *)slot)->text)
+        name_check(d, field->key, entry->value);
+}
+
+/* A login goes into command lines and cloud-init: it must be one word, and never look like an option. */
+void decode_ssh_user(struct decoder *d, const struct field *field, const struct entry *entry, void *slot) {
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+    (void)field;
+    const char *text = entry_text(d, entry);
+    if (!text)
+        return;
+    size_t len = strlen(text);
+    if (len <= LOGIN_MAX && strspn(text, letters) == len && text[0] != '-' && text[0] != '.') {
+        *(struct word *)slot = (struct word){text, entry->value->origin};
+        return;
+    }
+    struct diagnostic *found = spec_error(d->diags, entry->value->origin, "'%s' is no login name",
+                                          text_excerpt(d->scratch, text, 2 * LOGIN_MAX));
+    diagnostic_hint(found, "use at most %d letters, digits, '_', '.' and '-', beginning with a letter, digit or '_'",
+                    LOGIN_MAX);
+}
+
+static void decode_machine(struct decoder *d, const struct entry *entry, void *data) {
+    struct machine_drafts *machines = data;
+    if (++d->nmachines > SPEC_MACHINES_MAX) /* told once, by check.c */
+        return;
+    struct machine_draft *m = &machines->items[machines->n++];
+    m->name = (struct word){entry->key->text, entry->key->origin};
+    if (entry_is_map(d, entry))
+        decode_keys(d, &machine_keys, entry->value, entry, m);
+}
+
+void decode_machines(struct decoder *d, const struct field *field, const struct entry *entry, void *slot) {
+    (void)field;
+    struct machine_drafts *machines = slot;
+    machines->at = entry->key->origin;
+    if (!entry_is_map(d, entry))
+        return;
+    size_t left = SPEC_MACHINES_MAX - (d->nmachines < SPEC_MACHINES_MAX ? d->nmachines : SPEC_MACHINES_MAX);
+    size_t n = entry->value->n < left ? entry->value->n : left;
+    machines->items = arena_alloc(d->scratch, n * sizeof *machines->items);
+    decode_names(d, "machine", entry->value, decode_machine, machines);
+}

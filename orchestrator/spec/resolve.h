@@ -1,0 +1,25 @@
+/* From the draft to struct lab: check.c applies defaults and rules, build.c expands counts and copies. */
+#ifndef NESTOR_SPEC_RESOLVE_H
+#define NESTOR_SPEC_RESOLVE_H
+
+#include "spec/draft.h"
+
+struct resolver {
+    struct decoder *d;
+    struct lab_draft *draft;
+    struct index hosts, templates; /* name -> draft */
+    struct template_draft **all;   /* templates in the lab's order: the file's, then the catalogue's as used */
+    size_t nall, cap;
+};
+void resolver_free(struct resolver *r);
+
+/* Fills in what the draft leaves open and tells every broken rule. */
+void draft_check(struct resolver *r);
+/* Fills lab, whose arena is ready, from a draft that was checked without an error. */
+void draft_build(const struct resolver *r, struct lab *lab);
+
+static inline uint32_t machine_copies(const struct machine_draft *m) {
+    return given(&m->count) ? (uint32_t)m->count.value : 1;
+}
+
+#endif

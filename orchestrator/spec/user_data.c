@@ -1,0 +1,96 @@
+/* `user-data:`, as text or as a file. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "spec/draft.h"
+#include "spec/file.h"
+#include "spec/limits.h"
+#include "spec/text.h"
+
+#define SHOWN 80
+
+/* O_NONBLOCK: a FIFO of that name must not hold nestor up; only a plain file has an end to read to. */
+static int read_plain_file(const char *path, struct buffer *ret, struct error *err) {
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return error_set_errno(err, errno, path, "it cannot be read");
+    if (!S_ISREG(st.st_mode))
+        return error_set(err, ERR_IO, path, "it is not a plain file");
+    return file_read(fd, path, SPEC_USER_DATA_MAX, ret, err);
+}
+
+static bool check_text(struct decoder *d, struct origin at, const char *text, size_t len) {
+    struct text_fault fault;
+    if (len > SPEC_USER_DATA_MAX)
+        spec_error(d->diags, at, "the user-data is larger than %zuKiB", SPEC_USER_DATA_MAX >> 10);
+    else if (!text_check(text, len, &fault))
+        spec_error(d->diags, at, "the user-data is not plain text: byte 0x%02x in its line %d, column %d", fault.byte,
+                   fault.at.line, fault.at.column);
+    else if (len == 0)
+        spec_error(d->diags, at, "the user-data is empty");
+    else
+        return true;
+    return false;
+}
+
+static const char *load(struct decoder *d, const char *path, struct origin at) {
+    cleanup_buffer struct buffer content = {0};
+    struct error err = {0};
+    if (read_plain_file(path, &content, &err) < 0)
+        spec_error(d->diags, at, "the file '%s': %s", text_excerpt(d->scratch, path, SHOWN), err.cause);
+    else if (content.len > SPEC_USER_DATA_TOTAL_MAX - d->user_files_size)
+        spec_error(d->diags, at, "the user-data files are larger than %zuMiB together", SPEC_USER_DATA_TOTAL_MAX >> 20);
+    else if (check_text(d, at, buffer_str(&content), content.len)) {
+        d->user_files_size += content.len;
+        return arena_strndup(d->scratch, buffer_str(&content), content.len);
+    }
+    return NULL;
+}
+
+/* A file named many times, by counts of machines or aliases, is read once. */
+static const char *load_once(struct decoder *d, const char *path, struct origin at) {
+    const char *text = index_find(&d->user_files, path);
+    if (!text) {
+        text = load(d, path, at);
+        index_put(&d->user_files, path, (void *)(text ? text : ""));
+    }
+    return text && *text ? text : NULL;
+}
+
+/* cloud-init takes user-data by its first line, and silently drops what it does not know
+ * (docs.cloud-init.io, "User data formats"). */
+static void check_header(struct decoder *d, const struct word *user_data) {
+    static const char *const headers[] = {
+        "#cloud-config", "#!",           "#include", "#cloud-boothook", "#part-handler", "## template: jinja",
+        "Content-Type:", "MIME-Version:"};
+    for (size_t i = 0; i < sizeof headers / sizeof *headers; i++)
+        if (strncmp(user_data->text, headers[i], strlen(headers[i])) == 0)
+            return;
+    struct diagnostic *found = spec_warning(d->diags, user_data->at, "cloud-init will ignore this user-data");
+    diagnostic_hint(found, "its first line must be '#cloud-config', or '#!' and an interpreter");
+}
+
+static const char *user_data_text(struct decoder *d, const struct field *field, const struct entry *entry) {
+    const struct node *value = entry->value;
+    if (value->kind == NODE_MAP) {
+        struct word file = {0};
+        decode_keys(d, field->keys, value, entry, &file);
+        return file.text ? load_once(d, path_resolve(d, file.text), file.at) : NULL;
+    }
+    if (value->kind == NODE_SCALAR && !value->null)
+        return check_text(d, value->origin, value->text, value->n) ? value->text : NULL;
+    spec_error(d->diags, value->origin, "'user-data' must be a text or a map with 'file', not %s",
+               node_kind_name(value));
+    return NULL;
+}
+
+void decode_user_data(struct decoder *d, const struct field *field, const struct entry *entry, void *slot) {
+    struct word *user_data = slot;
+    *user_data = (struct word){user_data_text(d, field, entry), entry->value->origin};
+    if (user_data->text)
+        check_header(d, user_data);
+}

@@ -1,0 +1,159 @@
+/* Inside transport/ssh: a connected session and the thread that owns it.
+ *
+ *   connect.c  handshake, host key, user key: on the caller's thread, within its context
+ *   loop.c     then the session's own thread, the only one that speaks to libssh2: one poll loop for all jobs
+ *   job.c      a job's states: one channel, from its opening to its closing
+ *   flow.c     bytes between a channel and local sockets, with back-pressure both ways
+ *   access.c   the access operations: submit a job, move the caller's bytes, wait within the caller's context
+ *
+ * Callers and the thread share only `struct ssh_job`, which is counted: a caller whose context ends marks the job
+ * abandoned and leaves at once; the thread closes the channel in its own time. No memory and no descriptor of a
+ * caller is ever in the thread's hands.
+ */
+#ifndef TRANSPORT_SSH_SESSION_H
+#define TRANSPORT_SSH_SESSION_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "nestor/transport.h"
+#include "transport/ssh/wire.h"
+#include "transport/stdio.h"
+
+/* How silence is noticed: after ping_ms without a byte the peer is asked for one; dead_ms later it is given up. */
+struct ssh_keepalive {
+    int ping_ms, dead_ms;
+};
+#define SSH_KEEPALIVE_DEFAULT ((struct ssh_keepalive){.ping_ms = 10000, .dead_ms = 20000})
+
+/* --- flow.c --- */
+
+#define FLOW_CHUNK 32768 /* what libssh2 puts into one packet */
+
+/* Bytes on their way in one direction. fd is our end of a socket pair, non-blocking, owned; -1: none (any more). */
+struct flow {
+    int fd;
+    int stream; /* 0, or SSH_EXTENDED_DATA_STDERR */
+    bool eof;   /* nothing more will come from the source */
+    size_t start, end;
+    char bytes[FLOW_CHUNK];
+};
+static inline bool flow_pending(const struct flow *f) { return f->end > f->start; }
+
+/* Each moves what can be moved now: 0, or a libssh2 error that is the session's end. *moved is set if anything was. */
+int flow_to_channel(struct flow *f, LIBSSH2_CHANNEL *channel, const struct wire *w, bool *moved);
+int flow_from_channel(struct flow *f, LIBSSH2_CHANNEL *channel, bool *moved);
+/* What each waits for, besides the SSH socket; fd -1 for nothing. */
+struct pollfd flow_want_source(const struct flow *f, const struct wire *w);
+struct pollfd flow_want_sink(const struct flow *f);
+void flow_close(struct flow *f);
+
+/* --- job.c --- */
+
+enum job_kind { JOB_EXEC, JOB_FORWARD };
+
+enum job_state {
+    JOB_WAITING,  /* for its turn to open a channel */
+    JOB_OPENING,  /* the peer is asked for a channel */
+    JOB_STARTING, /* the command is handed over (exec only) */
+    JOB_RUNNING,  /* bytes flow */
+    JOB_CLOSING,  /* our end is closed; waiting for the peer to close its own */
+    JOB_GONE,
+};
+
+/* What the caller sees. */
+enum job_phase { PHASE_PENDING, PHASE_OPEN, PHASE_DONE };
+
+struct ssh_session;
+
+struct ssh_job {
+    atomic_int refs; /* the caller and the thread */
+    struct ssh_job *next;
+    struct ssh_session *session; /* counted */
+
+    /* set before the job is submitted, constant after */
+    enum job_kind kind;
+    char *command; /* exec */
+    char *host;    /* forward */
+    uint16_t port;
+
+    /* the thread's own */
+    enum job_state state;
+    LIBSSH2_CHANNEL *channel;
+    struct flow in, out, err; /* in and out of a forward are two descriptors of one socket */
+    bool in_ended;            /* the peer was told that nothing more comes */
+
+    /* from the caller to the thread */
+    atomic_bool abandoned;
+
+    /* from the thread to the caller: written before phase becomes PHASE_DONE, constant after */
+    atomic_int phase;
+    int changed; /* eventfd: readable once phase is not PHASE_PENDING (forward) or is PHASE_DONE (exec) */
+    int status;
+    struct error error;
+};
+
+struct ssh_job *job_new(enum job_kind kind, struct ssh_session *s, struct error *err);
+void job_release(struct ssh_job *job); /* NULL-safe */
+
+/* One step as far as it goes now. *moved is set if anything happened. Returns a libssh2 error if the session is lost.
+ */
+int job_step(struct ssh_job *job, bool *moved);
+/* Ends the job with an error, if its caller does not have its answer yet, and lets go of all it holds. */
+void job_fail(struct ssh_job *job, const struct error *error);
+#define JOB_POLL_MAX 3
+/* Writes what it waits for besides the SSH socket into fds[JOB_POLL_MAX]; returns how many. */
+unsigned job_want(const struct ssh_job *job, const struct wire *w, struct pollfd *fds);
+
+/* --- loop.c --- */
+
+struct ssh_session {
+    atomic_int refs; /* the access and every job: a call may outlive the access it came through */
+    char *subject;
+    struct ssh_keepalive keepalive;
+    pthread_t thread;
+
+    /* under the lock */
+    pthread_mutex_t lock;
+    struct ssh_job *submitted; /* newest first */
+    bool stop;                 /* asked to end */
+    bool dead;                 /* will run no more jobs; error tells why */
+    struct error error;
+    int wake; /* eventfd: the thread is to look at the above */
+
+    /* the thread's own */
+    struct wire *wire;
+    struct ssh_job *jobs;    /* oldest first */
+    struct ssh_job *opening; /* libssh2 keeps the state of a channel's opening per session: one at a time */
+    unsigned open_commands;
+    int64_t pinged_at; /* 0: not since the peer was last heard */
+};
+
+/* Takes the wire over, in any case, and starts the thread. */
+int ssh_session_start(struct wire *w, const char *subject, struct ssh_keepalive keepalive, struct ssh_session **ret,
+                      struct error *err) NESTOR_CHECKED;
+/* Ends all jobs and the thread, and lets go of s. */
+void ssh_session_stop(struct ssh_session *s);
+void ssh_session_release(struct ssh_session *s);
+/* Hands the thread its own reference. Fails, with the reason, when the session is dead. */
+int ssh_session_submit(struct ssh_job *job, struct error *err) NESTOR_CHECKED;
+bool ssh_session_alive(struct ssh_session *s);
+void ssh_session_wake(struct ssh_session *s);
+
+/* --- connect.c --- */
+
+/* Speaks SSH on the connected socket fd (taken over, in any case) until the user is authenticated. */
+int ssh_connect(int fd, const struct ssh_target *target, struct wire **ret, const struct context *ctx,
+                struct error *err) NESTOR_CHECKED;
+
+/* --- access.c, put.c --- */
+
+int ssh_exec(struct access *a, const struct command *command, const struct transfer *transfer,
+             struct command_result *ret, const struct context *ctx, struct error *err) NESTOR_CHECKED;
+int ssh_put(struct access *a, const char *local_path, const char *remote_path, mode_t mode, progress_fn progress,
+            void *progress_data, const struct context *ctx, struct error *err) NESTOR_CHECKED;
+/* access_ssh with another keepalive than the default. */
+int access_ssh_keepalive(struct access *parent, const struct ssh_target *target, struct ssh_keepalive keepalive,
+                         struct access **ret, const struct context *ctx, struct error *err) NESTOR_CHECKED;
+
+#endif

@@ -1,0 +1,35 @@
+#!/bin/sh
+# Builds with sanitizers and runs every test through ctest.
+#   sh tests/run.sh            everything, the real nested lab included (under 30 minutes on 2 cores)
+#   sh tests/run.sh --quick    no VM, no valgrind: for the inner loop (under 2 minutes once built)
+set -eu
+cd "$(dirname "$0")/.."
+quick=
+[ "${1:-}" != --quick ] || quick=yes
+
+step() { printf '\n==> [%s] %s\n' "$(date +%H:%M:%S)" "$*"; }
+
+step "Packages"
+sh templates/install-packages.sh build run images tests
+
+step "Building with AddressSanitizer and UndefinedBehaviorSanitizer"
+cmake --preset dev >/dev/null
+cmake --build --preset dev
+
+if [ -n "$quick" ]; then
+    step "Unit and component tests"
+    exec ctest --test-dir build-dev -LE 'e2e|slow' -j 2 --output-on-failure
+fi
+
+step "Images for the real lab (once; some minutes, then cached)"
+for image in debian-kvm tiny; do
+    build-dev/nestor image build "$image"
+done
+
+step "All tests; the real nested lab takes some minutes"
+ctest --test-dir build-dev -j 2 --output-on-failure
+
+step "Threads under ThreadSanitizer"
+cmake --preset tsan >/dev/null
+cmake --build --preset tsan
+ctest --test-dir build-tsan -L 'unit|component' -LE slow -j 2 --output-on-failure

@@ -1,0 +1,24 @@
+/* Inventories and plans from a few lines of text, so that a test of the planner reads like its specification. */
+#ifndef NESTOR_TESTS_PLAN_FIXTURE_H
+#define NESTOR_TESTS_PLAN_FIXTURE_H
+
+#include "nestor/plan.h"
+
+struct planned {
+    struct lab *lab;
+    struct lab_contents contents;
+    struct inventory *inv;
+    struct plan *plan;
+    struct buffer text;
+};
+
+/* spec: YAML, NULL for none. machines: one line per recorded or seen machine,
+ *   PATH SEEN [ready|unready|unrecorded] [digest=TEXT] [exposed=on|off] [opens=DRIVER]
+ * SEEN is on, off, absent, broken or unknown. A machine not mentioned is absent and unrecorded. */
+void plan_prepare(struct planned *p, const char *spec, const char *machines);
+/* Plans ("up" or "down") and renders: one line per step, "KIND SUBJECT (REASON) < KIND SUBJECT, ..." with what it waits
+ * for; " look" at the end if it changes nothing. */
+const char *plan_render(struct planned *p, const char *verb);
+void plan_release(struct planned *p);
+
+#endif

@@ -1,0 +1,200 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "plan_fixture.h"
+
+static const char nested[] = "lab: lab\n"
+                             "hosts: { local: { driver: fake } }\n"
+                             "machines:\n"
+                             "  kvm1:\n"
+                             "    template: debian-kvm\n"
+                             "    hypervisor: fake\n"
+                             "    machines:\n"
+                             "      web1: { template: tiny }\n";
+
+static void expect(const char *spec, const char *machines, const char *verb, const char *steps) {
+    struct planned p;
+    plan_prepare(&p, spec, machines);
+    assert_string_equal(plan_render(&p, verb), steps);
+    plan_release(&p);
+}
+
+static void everything_is_made_in_order(void **state) {
+    (void)state;
+    expect(nested, "", "up",
+           "image local (debian-kvm)\n"
+           "network local (its machines need it)\n"
+           "create lab/kvm1 (not there) < image local, network local\n"
+           "expose lab/kvm1 (not there) < create lab/kvm1\n"
+           "start lab/kvm1 (not there) < expose lab/kvm1\n"
+           "reach lab/kvm1 (not there) < start lab/kvm1\n"
+           "verify lab/kvm1 (not there) < reach lab/kvm1\n"
+           "image lab/kvm1 (tiny) < verify lab/kvm1\n"
+           "network lab/kvm1 (its machines need it) < verify lab/kvm1\n"
+           "create lab/kvm1/web1 (not there) < image lab/kvm1, network lab/kvm1\n"
+           "start lab/kvm1/web1 (not there) < create lab/kvm1/web1\n"
+           "reach lab/kvm1/web1 (not there) < start lab/kvm1/web1\n");
+}
+
+static void nothing_to_do(void **state) {
+    (void)state;
+    expect(nested, "lab/kvm1 on\nlab/kvm1/web1 on", "up", "");
+}
+
+/* A nested guest that was destroyed by hand: its guest hypervisor is proved again before it is made anew. */
+static void lost_guest_is_made_again_on_a_verified_hypervisor(void **state) {
+    (void)state;
+    expect(nested, "lab/kvm1 on\nlab/kvm1/web1 absent", "up",
+           "reach lab/kvm1 (before its machines are changed) look\n"
+           "verify lab/kvm1 (before its machines are changed) < reach lab/kvm1 look\n"
+           "image lab/kvm1 (tiny) < verify lab/kvm1\n"
+           "network lab/kvm1 (its machines need it) < verify lab/kvm1\n"
+           "create lab/kvm1/web1 (it has vanished) < image lab/kvm1, network lab/kvm1\n"
+           "start lab/kvm1/web1 (it has vanished) < create lab/kvm1/web1\n"
+           "reach lab/kvm1/web1 (it has vanished) < start lab/kvm1/web1\n");
+}
+
+/* Rebooted behind nestor's back: it runs, what was in it does not. */
+static void guests_of_a_rebooted_hypervisor_are_started(void **state) {
+    (void)state;
+    expect(nested, "lab/kvm1 on\nlab/kvm1/web1 off", "up",
+           "reach lab/kvm1 (before its machines are changed) look\n"
+           "verify lab/kvm1 (before its machines are changed) < reach lab/kvm1 look\n"
+           "start lab/kvm1/web1 (stopped) < verify lab/kvm1\n"
+           "reach lab/kvm1/web1 (stopped) < start lab/kvm1/web1\n");
+}
+
+static void stopped_hypervisor_is_started_and_its_guests_checked(void **state) {
+    (void)state;
+    expect(nested, "lab/kvm1 off\nlab/kvm1/web1 unknown", "up",
+           "expose lab/kvm1 (stopped)\n"
+           "start lab/kvm1 (stopped) < expose lab/kvm1\n"
+           "reach lab/kvm1 (stopped) < start lab/kvm1\n"
+           "verify lab/kvm1 (stopped) < reach lab/kvm1\n"
+           "image lab/kvm1 (tiny) < verify lab/kvm1\n"
+           "network lab/kvm1 (its machines need it) < verify lab/kvm1\n"
+           "create lab/kvm1/web1 (kvm1 is restarted) < image lab/kvm1, network lab/kvm1\n"
+           "start lab/kvm1/web1 (kvm1 is restarted) < create lab/kvm1/web1\n"
+           "reach lab/kvm1/web1 (kvm1 is restarted) < start lab/kvm1/web1\n");
+}
+
+static void changed_machine_is_replaced(void **state) {
+    (void)state;
+    expect("lab: lab\nhosts: { local: { driver: fake } }\nmachines:\n  a: { template: tiny }\n",
+           "lab/a on digest=older", "up",
+           "remove lab/a (its configuration has changed)\n"
+           "image local (tiny)\n"
+           "network local (its machines need it)\n"
+           "create lab/a (its configuration has changed) < remove lab/a, image local, network local\n"
+           "start lab/a (its configuration has changed) < create lab/a\n"
+           "reach lab/a (its configuration has changed) < start lab/a\n");
+}
+
+static void nesting_that_was_switched_off_needs_a_power_cycle(void **state) {
+    (void)state;
+    expect(nested, "lab/kvm1 on exposed=off\nlab/kvm1/web1 on", "up",
+           "stop lab/kvm1 (hardware virtualization is off)\n"
+           "expose lab/kvm1 (hardware virtualization is off) < stop lab/kvm1\n"
+           "start lab/kvm1 (hardware virtualization is off) < expose lab/kvm1\n"
+           "reach lab/kvm1 (hardware virtualization is off) < start lab/kvm1\n"
+           "verify lab/kvm1 (hardware virtualization is off) < reach lab/kvm1\n"
+           "start lab/kvm1/web1 (kvm1 is restarted) < verify lab/kvm1\n"
+           "reach lab/kvm1/web1 (kvm1 is restarted) < start lab/kvm1/web1\n");
+}
+
+static void machine_that_left_the_spec_is_removed(void **state) {
+    (void)state;
+    expect(nested, "lab/kvm1 on\nlab/kvm1/web1 on\nlab/kvm1/old on", "up",
+           "reach lab/kvm1 (before its machines are changed) look\n"
+           "verify lab/kvm1 (before its machines are changed) < reach lab/kvm1 look\n"
+           "remove lab/kvm1/old (no longer in the lab file) < verify lab/kvm1\n");
+}
+
+static void branch_that_left_the_spec_goes_with_its_root(void **state) {
+    (void)state;
+    struct planned p;
+    plan_prepare(&p, "lab: lab\nhosts: { local: { driver: fake } }\nmachines:\n  a: { template: tiny }\n",
+                 "lab/a on\nlab/kvm9 on opens=fake\nlab/kvm9/web1 on");
+    assert_string_equal(plan_render(&p, "up"), "remove lab/kvm9 (no longer in the lab file)\n");
+    uint32_t inner = inventory_find(p.inv, "lab/kvm9/web1");
+    assert_int_equal(p.plan->changes[inner], CHANGE_REMOVE);
+    assert_string_equal(p.plan->reasons[inner], "goes with its hypervisor");
+    plan_release(&p);
+}
+
+static void interrupted_machine_is_checked(void **state) {
+    (void)state;
+    struct planned p;
+    plan_prepare(&p, nested, "lab/kvm1 on unready\nlab/kvm1/web1 on");
+    assert_string_equal(plan_render(&p, "up"), "reach lab/kvm1 (not proved ready yet)\n"
+                                               "verify lab/kvm1 (not proved ready yet) < reach lab/kvm1\n");
+    assert_int_equal(p.plan->nchanges, 2);
+    plan_release(&p);
+}
+
+static void incomplete_machine_is_replaced(void **state) {
+    (void)state;
+    struct planned p;
+    plan_prepare(&p, nested, "lab/kvm1 broken");
+    assert_non_null(strstr(plan_render(&p, "up"), "remove lab/kvm1 (what is there is incomplete)\n"));
+    assert_int_equal(p.plan->changes[0], CHANGE_REPLACE);
+    plan_release(&p);
+}
+
+static void down_removes_the_outermost_and_prunes(void **state) {
+    (void)state;
+    expect(NULL, "lab/kvm1 on opens=fake\nlab/kvm1/web1 unknown\nlab/b off", "down",
+           "remove lab/kvm1 (down)\n"
+           "remove lab/b (down)\n"
+           "prune local (images no machine uses) < remove lab/kvm1, remove lab/b\n");
+}
+
+/* A record whose machine cannot be seen may still be there: removing nothing is cheap, leaving something is not. */
+static void down_removes_what_is_only_recorded(void **state) {
+    (void)state;
+    expect(NULL, "lab/a unknown", "down", "remove lab/a (down)\nprune local (images no machine uses) < remove lab/a\n");
+}
+
+static void demand_counts_only_what_the_host_must_give(void **state) {
+    (void)state;
+    struct planned p;
+    struct demand d;
+    plan_prepare(&p,
+                 "lab: lab\nhosts: { local: { driver: fake } }\nmachines:\n"
+                 "  kvm1:\n    template: debian-kvm\n    hypervisor: fake\n    memory: 1GiB\n    cpus: 3\n"
+                 "    machines:\n      web1: { template: tiny, memory: 256MiB }\n"
+                 "  b: { template: tiny, memory: 128MiB, disk: 2GiB }\n"
+                 "  c: { template: tiny, memory: 512MiB }\n",
+                 "lab/c on");
+    plan_render(&p, "up");
+    plan_demand(p.plan, 0, &d);
+    assert_int_equal(d.memory, (1024ull + 128) << 20);
+    assert_int_equal(d.disk, 2ull << 30);
+    assert_int_equal(d.cpus, 3);
+    plan_release(&p);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(everything_is_made_in_order),
+        cmocka_unit_test(nothing_to_do),
+        cmocka_unit_test(lost_guest_is_made_again_on_a_verified_hypervisor),
+        cmocka_unit_test(guests_of_a_rebooted_hypervisor_are_started),
+        cmocka_unit_test(stopped_hypervisor_is_started_and_its_guests_checked),
+        cmocka_unit_test(changed_machine_is_replaced),
+        cmocka_unit_test(nesting_that_was_switched_off_needs_a_power_cycle),
+        cmocka_unit_test(machine_that_left_the_spec_is_removed),
+        cmocka_unit_test(branch_that_left_the_spec_goes_with_its_root),
+        cmocka_unit_test(interrupted_machine_is_checked),
+        cmocka_unit_test(incomplete_machine_is_replaced),
+        cmocka_unit_test(down_removes_the_outermost_and_prunes),
+        cmocka_unit_test(down_removes_what_is_only_recorded),
+        cmocka_unit_test(demand_counts_only_what_the_host_must_give),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
