@@ -121,6 +121,8 @@ static void end(struct board *b, struct board_row *row, const struct event *e) {
     if (!counts(row, e->step ? e->step : ""))
         return;
     row->todo -= row->todo > 0;
+    if (e->kind == EVENT_STEP_SKIPPED)
+        return;
     snprintf(row->last, sizeof row->last, "%s", e->step ? e->step : "");
     row->worked = row->started ? e->at_ms - row->started : 0;
 }

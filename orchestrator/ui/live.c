@@ -49,8 +49,12 @@ static void pen_put_padded(struct pen *p, enum tint how, const char *text, size_
         buffer_putc(p->out, ' ');
 }
 
+unsigned share_of(uint64_t done, uint64_t total, unsigned parts) {
+    return done >= total ? parts : (unsigned)((double)done / (double)total * parts);
+}
+
 static void pen_put_bar(struct pen *p, uint64_t done, uint64_t total) {
-    unsigned full = done >= total ? BAR_COLUMNS : (unsigned)((double)done / (double)total * BAR_COLUMNS);
+    unsigned full = share_of(done, total, BAR_COLUMNS);
     if (p->left <= BAR_COLUMNS)
         return;
     buffer_puts(p->out, tint(p->look->color, TINT_GOOD));
@@ -82,7 +86,7 @@ static const char *word_for(const char *step, bool done) {
     return step;
 }
 
-void duration_format(int64_t ms, char out[24]) {
+void elapsed_format(int64_t ms, char out[24]) {
     int64_t s = ms / 1000;
     if (ms < 60000)
         snprintf(out, 24, "%d.%ds", (int)s, (int)(ms % 1000 / 100));
@@ -92,14 +96,19 @@ void duration_format(int64_t ms, char out[24]) {
         snprintf(out, 24, "%lld:%02d:%02d", (long long)(s / 3600), (int)(s / 60 % 60), (int)(s % 60));
 }
 
+/* One decimal, in the unit of the larger one: "38.6 of 95.4 MiB". */
 void put_amount(struct buffer *out, const struct active *a) {
-    char done[24], total[24];
-    size_format(a->done, done);
-    size_format(a->total, total);
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    uint64_t most = a->total > a->done ? a->total : a->done;
+    double scale = 1;
+    size_t unit = 0;
+    for (; unit + 1 < sizeof units / sizeof *units && (double)most / scale >= 1024; unit++)
+        scale *= 1024;
     if (a->total)
-        buffer_printf(out, "%d %%  %s of %s", (int)(100.0 * (double)a->done / (double)a->total), done, total);
+        buffer_printf(out, "%3u %%  %.*f of %.*f %s", share_of(a->done, a->total, 100), unit > 0,
+                      (double)a->done / scale, unit > 0, (double)a->total / scale, units[unit]);
     else if (a->done)
-        buffer_puts(out, done);
+        buffer_printf(out, "%.*f %s", unit > 0, (double)a->done / scale, units[unit]);
 }
 
 /* --- the lines of one machine --- */
@@ -127,7 +136,7 @@ static void put_sign(struct pen *p, enum condition c) {
 
 static void put_time(struct pen *p, int64_t ms) {
     char text[24], right[48];
-    duration_format(ms, text);
+    elapsed_format(ms, text);
     snprintf(right, sizeof right, "%*s", TIME_COLUMNS, text);
     pen_put(p, TINT_NONE, right);
 }

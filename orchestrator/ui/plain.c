@@ -20,7 +20,7 @@ static void begin_line(const struct board *b, int64_t at, const char *path, cons
 
 static void put_failure(const struct event *e, const struct look *look, struct buffer *out) {
     char took[24];
-    duration_format(e->elapsed_ms, took);
+    elapsed_format(e->elapsed_ms, took);
     buffer_printf(out, "%s%s failed%s after %s", tint(look->color, TINT_BAD), e->step ? e->step : "it",
                   tint_end(look->color), took);
     if (!e->error)
@@ -33,7 +33,7 @@ static void put_failure(const struct event *e, const struct look *look, struct b
 static bool tenth_reached(struct active *a) {
     if (!a || !a->total)
         return false;
-    unsigned tenths = (unsigned)(10.0 * (double)a->done / (double)a->total);
+    unsigned tenths = share_of(a->done, a->total, 10);
     if (tenths <= a->tenths)
         return false;
     a->tenths = tenths;
@@ -69,7 +69,7 @@ static void put_text_of(const struct event *e, const struct active *active, cons
                         struct buffer *out) {
     char took[24];
     const char *step = e->step ? e->step : "";
-    duration_format(e->elapsed_ms, took);
+    elapsed_format(e->elapsed_ms, took);
     switch (e->kind) {
     case EVENT_RUN_START:
         buffer_printf(out, "%s: %llu steps", e->text, (unsigned long long)e->total);

@@ -41,7 +41,7 @@ static void print_summary(const struct plan *plan, const size_t counts[NCHANGES]
     fputs(".\n", out);
 }
 
-/* "debian-12, 2 CPUs, 1GiB, nesting required": what is going to be made. */
+/* "debian-kvm, 2 CPUs, 1GiB, libvirt, nesting required": what is going to be made. */
 static void put_details(const struct inventory *inv, const struct row *row, struct buffer *out) {
     char memory[24];
     const struct machine *m = row->wanted;
@@ -49,11 +49,11 @@ static void put_details(const struct inventory *inv, const struct row *row, stru
         return;
     size_format(m->memory, memory);
     buffer_printf(out, "%s, %" PRIu32 " CPU%s, %s", row->template, m->cpus, m->cpus == 1 ? "" : "s", memory);
+    if (m->hypervisor)
+        buffer_printf(out, ", %s", m->hypervisor);
     if (m->nesting != NESTING_OFF)
         buffer_printf(out, ", nesting %s", nesting_name(m->nesting));
-    if (m->hypervisor)
-        buffer_printf(out, ", becomes %s", m->hypervisor);
-    if (m->parent == LAB_NONE)
+    if (m->parent == LAB_NONE && inv->nhosts > 1)
         buffer_printf(out, ", on %s", inv->hosts[row->host].name);
 }
 

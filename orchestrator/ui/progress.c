@@ -21,7 +21,7 @@ struct progress {
     pthread_cond_t wake;
     struct board board;
     struct buffer pending; /* lines that are to stay, not yet written */
-    size_t drawn;          /* live: lines of the picture on the screen */
+    struct buffer picture; /* live: as it stands on the screen */
 };
 
 static void write_all(struct progress *p, const struct buffer *b) {
@@ -38,32 +38,50 @@ static void write_all(struct progress *p, const struct buffer *b) {
     }
 }
 
-/* Over the old picture, line by line, in one write: what did not change does not flicker. The cursor is hidden only
- * within the write, and lines are kept from wrapping only there, so however the process ends, the terminal is left
- * as it was. */
-static void compose(struct progress *p, struct buffer *frame) {
-    cleanup_buffer struct buffer text = {0};
-    buffer_append(&text, p->pending.data, p->pending.len);
-    buffer_clear(&p->pending);
-    size_t stays = text.len;
-    live_draw(&p->board, clock_ms(), &p->look, &text);
-    if (!text.len && !p->drawn)
-        return;
-    buffer_puts(frame, "\033[?25l\033[?7l");
-    if (p->drawn)
-        buffer_printf(frame, "\033[%zuA", p->drawn);
-    buffer_putc(frame, '\r');
-    p->drawn = 0;
-    for (size_t from = 0; from < text.len;) {
-        size_t n = (size_t)((char *)memchr(text.data + from, '\n', text.len - from) - (text.data + from));
-        bool may_wrap = from < stays || p->look.last;
-        buffer_puts(frame, may_wrap ? "\033[?7h" : "\033[?7l");
-        buffer_append(frame, text.data + from, n);
-        buffer_puts(frame, "\033[K\n");
-        p->drawn += from >= stays;
-        from += n + 1;
+/* Screen lines that text takes at this width. A terminal that was made narrower has wrapped the picture's lines. */
+static size_t rows_taken(const char *text, unsigned columns) {
+    size_t rows = 0, used = 0;
+    for (; *text; text++) {
+        if (*text == '\033')
+            text += strcspn(text, "m"); /* tints are all it contains */
+        else if (*text == '\n')
+            rows += used ? (used + columns - 1) / columns : 1, used = 0;
+        else
+            used += (*text & 0xc0) != 0x80; /* not the rest of a character */
     }
-    buffer_puts(frame, "\033[J\033[?7h\033[?25h");
+    return rows;
+}
+
+/* Each line of the picture over what stood there: what did not change does not flicker. Lines that stay above it
+ * may be longer than the screen is wide, so they need the space below to be empty. */
+static void put_over(struct buffer *frame, const struct buffer *stays, const struct buffer *picture, bool may_wrap) {
+    if (stays->len)
+        buffer_printf(frame, "\033[J%s", buffer_str(stays));
+    buffer_puts(frame, may_wrap ? "\033[J" : "\033[?7l");
+    for (const char *line = buffer_str(picture); *line; line++) {
+        size_t n = strcspn(line, "\n");
+        buffer_append(frame, line, n);
+        buffer_puts(frame, may_wrap ? "\n" : "\033[K\n");
+        line += n;
+    }
+    buffer_puts(frame, may_wrap ? "" : "\033[J\033[?7h");
+}
+
+/* All in one write. The cursor is hidden and wrapping is off only within it, so however the process ends, the terminal
+ * is left as it was. */
+static void compose(struct progress *p, struct buffer *frame) {
+    size_t above = rows_taken(buffer_str(&p->picture), p->look.columns);
+    buffer_clear(&p->picture);
+    live_draw(&p->board, clock_ms(), &p->look, &p->picture);
+    if (!p->picture.len && !p->pending.len)
+        return;
+    buffer_puts(frame, "\033[?25l");
+    if (above)
+        buffer_printf(frame, "\033[%zuA", above);
+    buffer_putc(frame, '\r');
+    put_over(frame, &p->pending, &p->picture, p->look.last);
+    buffer_puts(frame, "\033[?25h");
+    buffer_clear(&p->pending);
 }
 
 static void show_live(struct progress *p, struct buffer *frame) {
@@ -173,6 +191,7 @@ void progress_close(struct progress *p) {
         pthread_join(p->thread, NULL);
     board_free(&p->board);
     buffer_free(&p->pending);
+    buffer_free(&p->picture);
     pthread_cond_destroy(&p->wake);
     pthread_mutex_destroy(&p->lock);
     free(p);

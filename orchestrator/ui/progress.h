@@ -74,7 +74,9 @@ void plain_event(const struct board *b, const struct event *e, struct active *ac
 void plain_beats(struct board *b, int64_t now, const struct look *look, struct buffer *out);
 
 /* "3.1s", "41s", "1:04", "1:02:03" into out[24]. */
-void duration_format(int64_t ms, char out[24]);
+void elapsed_format(int64_t ms, char out[24]);
+/* How many of so many parts are done; all of them from total on. */
+unsigned share_of(uint64_t done, uint64_t total, unsigned parts);
 /* "62 %" with both sizes, or what is known of them. */
 void put_amount(struct buffer *out, const struct active *a);
 
