@@ -9,23 +9,23 @@
 #include "nestor/lab.h"
 
 /* The one thing a signal handler needs to reach. Set once, before the handler is installed. */
-static struct cancel *interrupt;
+static struct cli *interrupted;
 
 /* Once: stop cleanly. Again: end now; everything is resumable, as after a SIGKILL. */
 static void on_signal(int number) {
     (void)number;
-    if (cancel_fired(interrupt))
+    if (cancel_fired(&interrupted->cancel))
         _exit(NESTOR_INTERRUPTED);
     static const char line[] = "\nnestor: stopping; what runs is brought to a safe point (again: end at once)\n";
-    ssize_t ignored = write(STDERR_FILENO, line, sizeof line - 1);
+    ssize_t ignored = interrupted->live ? 0 : write(STDERR_FILENO, line, sizeof line - 1); /* else the tree tells */
     (void)ignored;
-    cancel_fire(interrupt);
+    cancel_fire(&interrupted->cancel);
 }
 
 static int catch_signals(struct cli *cli, struct error *err) {
     if (cancel_init(&cli->cancel, err))
         return -1;
-    interrupt = &cli->cancel;
+    interrupted = cli;
     cli->ctx = (struct context){.deadline = DEADLINE_NEVER, .cancel = &cli->cancel};
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigaction(SIGINT, &action, NULL);

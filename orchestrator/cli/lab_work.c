@@ -30,6 +30,7 @@ int work_run(struct session *s, struct plan *plan, const struct capability *host
              struct progress *progress, struct run_result *ret, struct error *err) {
     struct run_options options = {.parallel = parallel, .hosts = hosts};
     progress_plan(progress, plan);
+    progress_watch(progress, &s->cli->cancel);
     return run_plan(plan, s->reach, s->state, s->has_secret ? &s->secret : NULL, &options, progress_sink(progress),
                     &s->cli->ctx, ret, err);
 }

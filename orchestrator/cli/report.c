@@ -5,19 +5,28 @@
 #include "cli/cli.h"
 #include "ui/ui.h"
 
+static void print_part(const char *label, enum tint how, const char *text, bool color, FILE *out) {
+    if (!text[0])
+        return;
+    fprintf(out, "  %s%s:%s ", tint(color, how), label, tint_end(color));
+    print_safe(text, out);
+    fputc('\n', out);
+}
+
 /*  error: quickstart/kvm1: starting it: QEMU ended at once: ...
  *    mend: apt-get install qemu-system-x86 */
 void error_print(const struct error *err, bool color, FILE *out) {
-    fprintf(out, "%serror:%s ", tint(color, TINT_BAD), tint_end(color));
-    if (err->subject[0])
-        fprintf(out, "%s: ", err->subject);
-    if (err->context[0])
-        fprintf(out, "%s: ", err->context);
-    fprintf(out, "%s\n", err->cause);
-    if (err->mend[0])
-        fprintf(out, "  %smend:%s %s\n", tint(color, TINT_BOLD), tint_end(color), err->mend);
-    if (err->note[0])
-        fprintf(out, "  %snote:%s %s\n", tint(color, TINT_DIM), tint_end(color), err->note);
+    const char *const parts[] = {err->subject, err->context, err->cause};
+    fprintf(out, "%serror:%s", tint(color, TINT_BAD), tint_end(color));
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (!parts[i][0])
+            continue;
+        fputs(i && (parts[0][0] || (i > 1 && parts[1][0])) ? ": " : " ", out);
+        print_safe(parts[i], out);
+    }
+    fputc('\n', out);
+    print_part("mend", TINT_BOLD, err->mend, color, out);
+    print_part("note", TINT_DIM, err->note, color, out);
 }
 
 int exit_code_of(const struct error *err) {

@@ -21,7 +21,9 @@ struct progress *progress_open(FILE *out, bool live, bool color, bool quiet);
 struct event_sink *progress_sink(struct progress *p);
 /* Gives the live tree its rows in order (paths, borrowed until close) and the number of steps. Optional. */
 void progress_plan(struct progress *p, const struct plan *plan);
-void progress_close(struct progress *p);
+/* Lets the live tree say that it is stopping once cancel (borrowed until close) was fired. Optional. */
+void progress_watch(struct progress *p, const struct cancel *cancel);
+void progress_close(struct progress *p); /* NULL-safe */
 
 /* --- plan_view.c --- */
 
@@ -36,14 +38,14 @@ json_t *plan_json(const struct plan *plan);
 struct machine_view {
     const char *path, *name;
     uint32_t level;
-    const char *driver;   /* of the hypervisor it runs on */
+    const char *driver; /* of the hypervisor it runs on */
     const char *template;
-    const char *state;    /* absent created running stopped failed */
+    const char *state; /* absent created running stopped failed */
     bool ready;
-    const char *address;  /* "" if unknown */
-    const char *failure;  /* "" */
+    const char *address;    /* "" if unknown */
+    const char *failure;    /* "" */
     const char *hypervisor; /* what it is opened as, "" */
-    const char *wanted;   /* nesting: required preferred exposed off */
+    const char *wanted;     /* nesting: required preferred exposed off */
     bool checked, verified;
     const char *flag, *reason; /* "" */
     int64_t checked_at;
@@ -54,7 +56,8 @@ struct lab_view {
     struct machine_view *machines;
     size_t n;
 };
-/* A tree with one line per machine: state, address, evidence ("svm verified 12:03:10"), reason and mend of what failed. */
+/* A tree with one line per machine: state, address, evidence ("svm verified 12:03:10"), reason and mend of what failed.
+ */
 void status_print(const struct lab_view *view, bool color, FILE *out);
 /* {"lab","state","machines":[{"path","level","driver","template","state","ready","address",
  *  "nesting":{"wanted","verified","flag","reason","checked_at"}}]}: fixed for scripts. null for what is unknown. */

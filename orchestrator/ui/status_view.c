@@ -1,0 +1,210 @@
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "ui/text.h"
+#include "ui/tree.h"
+#include "ui/ui.h"
+
+static bool is(const char *a, const char *b) { return strcmp(a, b) == 0; }
+
+/* --- one machine in words --- */
+
+static enum tint tint_of(const struct machine_view *m) {
+    if (is(m->state, "failed"))
+        return TINT_BAD;
+    if (is(m->state, "running"))
+        return m->ready ? TINT_GOOD : TINT_WARN;
+    return TINT_DIM;
+}
+
+static const char *state_word(const struct machine_view *m) {
+    return is(m->state, "running") && m->ready ? "ready" : m->state;
+}
+
+/* Of today only the time, else the date, too. */
+static void put_when(struct buffer *out, int64_t unix_seconds) {
+    char text[32] = "";
+    struct tm then, now;
+    time_t t = (time_t)unix_seconds, n = (time_t)clock_unix();
+    if (!localtime_r(&t, &then) || !localtime_r(&n, &now))
+        return;
+    bool today = then.tm_yday == now.tm_yday && then.tm_year == now.tm_year;
+    strftime(text, sizeof text, today ? "%H:%M:%S" : "%Y-%m-%d %H:%M", &then);
+    buffer_puts(out, text);
+}
+
+static enum tint put_nesting(const struct machine_view *m, struct buffer *out) {
+    if (is(m->wanted, "off"))
+        return TINT_DIM;
+    if (!m->checked) {
+        buffer_printf(out, "%s, not checked", m->wanted);
+        return TINT_DIM;
+    }
+    if (m->verified)
+        buffer_printf(out, "%s verified ", m->flag[0] ? m->flag : m->wanted);
+    else
+        buffer_printf(out, "not verified: %s ", m->reason[0] ? m->reason : "unknown");
+    put_when(out, m->checked_at);
+    return m->verified ? TINT_GOOD : TINT_BAD;
+}
+
+/* --- the table --- */
+
+enum column { NAME, STATE, ADDRESS, TEMPLATE, NESTING, NCOLUMNS };
+static const char *const titles[NCOLUMNS] = {"MACHINE", "STATE", "ADDRESS", "TEMPLATE", "NESTING"};
+
+struct cell {
+    struct buffer text;
+    enum tint tint;
+};
+struct table {
+    const struct lab_view *view;
+    struct tree tree;
+    struct cell (*rows)[NCOLUMNS]; /* per tree node */
+    size_t widths[NCOLUMNS];
+    const struct glyphs *g;
+    bool utf8, color;
+};
+
+static void fill_row(struct table *t, size_t node) {
+    const struct machine_view *m = &t->view->machines[t->tree.nodes[node].item];
+    struct cell *cells = t->rows[node];
+    tree_put_prefix(&t->tree, node, t->g, false, &cells[NAME].text);
+    buffer_puts(&cells[NAME].text, m->name);
+    buffer_puts(&cells[STATE].text, state_word(m));
+    cells[STATE].tint = tint_of(m);
+    buffer_puts(&cells[ADDRESS].text, m->address[0] ? m->address : t->g->dash);
+    buffer_puts(&cells[TEMPLATE].text, m->template);
+    cells[NESTING].tint = put_nesting(m, &cells[NESTING].text);
+}
+
+static void table_build(struct table *t) {
+    const char **paths = xcalloc(t->view->n, sizeof *paths);
+    for (size_t i = 0; i < t->view->n; i++)
+        paths[i] = t->view->machines[i].path;
+    tree_build(paths, t->view->n, &t->tree);
+    free(paths);
+    t->rows = xcalloc(t->tree.n, sizeof *t->rows);
+    for (int c = 0; c < NCOLUMNS; c++)
+        t->widths[c] = strlen(titles[c]);
+    for (size_t i = 0; i < t->tree.n; i++) {
+        fill_row(t, i);
+        for (int c = 0; c < NCOLUMNS; c++) {
+            size_t n = text_columns(buffer_str(&t->rows[i][c].text));
+            t->widths[c] = n > t->widths[c] ? n : t->widths[c];
+        }
+    }
+}
+
+static void table_free(struct table *t) {
+    for (size_t i = 0; i < t->tree.n; i++)
+        for (int c = 0; c < NCOLUMNS; c++)
+            buffer_free(&t->rows[i][c].text);
+    free(t->rows);
+    tree_free(&t->tree);
+}
+
+static void put_cell(const struct table *t, int column, const char *text, enum tint how, struct buffer *out) {
+    buffer_puts(out, tint(t->color, how));
+    text_put_padded(out, text, t->widths[column], t->utf8);
+    buffer_puts(out, how == TINT_NONE ? "" : tint_end(t->color));
+    buffer_puts(out, "  ");
+}
+
+static void end_line(struct buffer *out) {
+    while (out->len && out->data[out->len - 1] == ' ')
+        out->data[--out->len] = '\0';
+    buffer_putc(out, '\n');
+}
+
+/* A further line beneath the machine's name. */
+static void put_remark(const struct table *t, size_t node, enum tint how, const char *label, const char *text,
+                       struct buffer *out) {
+    buffer_puts(out, "  ");
+    tree_put_prefix(&t->tree, node, t->g, true, out);
+    buffer_printf(out, "%s%s", tint(t->color, how), label);
+    text_put_safe(out, text, TEXT_NO_LIMIT, t->utf8);
+    buffer_puts(out, how == TINT_NONE ? "" : tint_end(t->color));
+    buffer_putc(out, '\n');
+}
+
+static void put_row(const struct table *t, size_t node, struct buffer *out) {
+    const struct machine_view *m = &t->view->machines[t->tree.nodes[node].item];
+    buffer_puts(out, "  ");
+    for (int c = 0; c < NCOLUMNS; c++)
+        put_cell(t, c, buffer_str(&t->rows[node][c].text), t->rows[node][c].tint, out);
+    end_line(out);
+    if (m->failure[0])
+        put_remark(t, node, TINT_BAD, "", m->failure, out);
+    const struct reason *reason = m->checked && !m->verified ? reason_find(m->reason) : NULL;
+    if (reason) {
+        put_remark(t, node, TINT_NONE, "", reason->meaning, out);
+        put_remark(t, node, TINT_NONE, "mend: ", reason->mend, out);
+    }
+}
+
+static void put_headline(const struct table *t, struct buffer *out) {
+    const struct lab_view *v = t->view;
+    size_t ready = 0;
+    for (size_t i = 0; i < v->n; i++)
+        ready += v->machines[i].ready;
+    enum tint how = is(v->state, "up") ? TINT_GOOD : is(v->state, "failed") ? TINT_BAD : TINT_WARN;
+    buffer_printf(out, "%s%s%s  %s%s%s  %zu of %zu machine%s ready\n\n", tint(t->color, TINT_BOLD), v->lab,
+                  tint_end(t->color), tint(t->color, how), v->state, tint_end(t->color), ready, v->n,
+                  v->n == 1 ? "" : "s");
+}
+
+void status_print(const struct lab_view *view, bool color, FILE *out) {
+    struct table t = {.view = view, .color = color, .utf8 = terminal_is_utf8()};
+    cleanup_buffer struct buffer text = {0};
+    t.g = glyphs_get(t.utf8);
+    table_build(&t);
+    put_headline(&t, &text);
+    buffer_puts(&text, "  ");
+    for (int c = 0; c < NCOLUMNS; c++)
+        put_cell(&t, c, titles[c], TINT_DIM, &text);
+    end_line(&text);
+    for (size_t i = 0; i < t.tree.n; i++)
+        put_row(&t, i, &text);
+    fputs(buffer_str(&text), out);
+    table_free(&t);
+}
+
+/* --- JSON: the shape is a promise to scripts --- */
+
+static json_t *nesting_json(const struct machine_view *m) {
+    char when[21] = "";
+    json_t *n = json_object();
+    if (m->checked)
+        clock_iso8601(m->checked_at, when);
+    json_object_set_new(n, "wanted", json_string(m->wanted));
+    json_object_set_new(n, "verified", m->checked ? json_boolean(m->verified) : json_null());
+    json_object_set_new(n, "flag", text_json_or_null(m->flag));
+    json_object_set_new(n, "reason", text_json_or_null(m->reason));
+    json_object_set_new(n, "checked_at", text_json_or_null(when));
+    return n;
+}
+
+static json_t *machine_json(const struct machine_view *m) {
+    json_t *json = json_object();
+    json_object_set_new(json, "path", text_json(m->path));
+    json_object_set_new(json, "level", json_integer(m->level));
+    json_object_set_new(json, "driver", text_json_or_null(m->driver));
+    json_object_set_new(json, "template", text_json_or_null(m->template));
+    json_object_set_new(json, "state", json_string(m->state));
+    json_object_set_new(json, "ready", json_boolean(m->ready));
+    json_object_set_new(json, "address", text_json_or_null(m->address));
+    json_object_set_new(json, "nesting", nesting_json(m));
+    return json;
+}
+
+json_t *status_json(const struct lab_view *view) {
+    json_t *json = json_object(), *machines = json_array();
+    for (size_t i = 0; i < view->n; i++)
+        json_array_append_new(machines, machine_json(&view->machines[i]));
+    json_object_set_new(json, "lab", text_json(view->lab));
+    json_object_set_new(json, "state", json_string(view->state));
+    json_object_set_new(json, "machines", machines);
+    return json;
+}
