@@ -206,8 +206,16 @@ static int connect_ssh(struct reach *r, uint32_t row, struct place *place, int64
     if (reach_hypervisor(r, row, &hv, &driver, ctx, err))
         return -1;
     struct machine_spec spec = row_machine(r->inv, m);
-    if (driver->connect)
-        return driver->connect(hv, &spec, &place->access, ctx, err);
+    if (driver->connect) {
+        struct error why = {0};
+        if (driver->connect(hv, &spec, &place->access, ctx, &why) == 0)
+            return 0;
+        if (why.code != ERR_UNSUPPORTED) { /* else: this one is reached over SSH */
+            if (err)
+                *err = why;
+            return -1;
+        }
+    }
     struct endpoint at;
     if (driver->address(hv, &spec, &at, ctx, err))
         return -1;

@@ -178,7 +178,7 @@ static void assert_sees(struct nest *n, struct hypervisor *hv, const struct mach
     world_ok(&n->w, fake->connect(hv, spec, &access, world_time(&n->w), &n->w.err));
     cleanup_command_result struct command_result r = {0};
     world_ok(&n->w, access_run_ok(access, "# nestor-verify\necho", &r, world_time(&n->w), &n->w.err));
-    cleanup_free char *expected = xasprintf("@@ cpu-flag %d\n%s%s@@", *flag ? 0 : 1, flag, *flag ? "\n" : "");
+    cleanup_free char *expected = xasprintf("@@ cpu-flag %d\n %s\n@@", *flag ? 0 : 1, flag);
     assert_memory_equal(r.out.data, expected, strlen(expected));
     struct hypervisor_config config = {
         .subject = spec->tag.path, .access = access, .home = n->w.home, .accelerated = true};
