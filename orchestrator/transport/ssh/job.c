@@ -66,12 +66,15 @@ void job_fail(struct ssh_job *job, const struct error *error) {
 
 /* --- the states --- */
 
+/* One request at a time may wait for its reply in a session. libssh2 keeps the state of a channel's opening per
+ * session, and takes a reply that is for another channel as a failure of the one that waits (packet.c,
+ * _libssh2_packet_requirev). */
 static int waiting(struct ssh_job *job, bool *moved) {
     struct ssh_session *s = job->session;
     (void)moved;
-    if (s->opening || (job->kind == JOB_EXEC && s->open_commands >= COMMANDS_MAX))
+    if (s->requesting || (job->kind == JOB_EXEC && s->open_commands >= COMMANDS_MAX))
         return LIBSSH2_ERROR_EAGAIN;
-    s->opening = job;
+    s->requesting = job;
     job->state = JOB_OPENING;
     return 0;
 }
@@ -115,6 +118,7 @@ static int refused(struct ssh_job *job, int rc) {
         command_refused(job, message ? message : "", &e);
     e.native = rc;
     job->error = e;
+    job->session->requesting = NULL;
     finish(job);
     job->state = JOB_CLOSING;
     return 0;
@@ -126,31 +130,34 @@ static LIBSSH2_CHANNEL *open_channel(const struct ssh_job *job, LIBSSH2_SESSION 
     return libssh2_channel_open_session(session);
 }
 
-/* An opening cannot be taken back: also that of an abandoned job goes on until the peer has answered. */
 static int opening(struct ssh_job *job, bool *moved) {
     (void)moved;
     job->channel = open_channel(job, job->session->wire->session);
     int rc = job->channel ? 0 : libssh2_session_last_errno(job->session->wire->session);
     if (rc == LIBSSH2_ERROR_EAGAIN)
         return rc;
-    job->session->opening = NULL;
-    if (rc == LIBSSH2_ERROR_CHANNEL_FAILURE)
+    if (rc == LIBSSH2_ERROR_CHANNEL_FAILURE || rc == LIBSSH2_ERROR_TIMEOUT)
         return refused(job, rc);
     if (rc)
         return rc;
-    if (job->kind == JOB_FORWARD)
-        publish(job, PHASE_OPEN);
-    job->state = job->kind == JOB_EXEC ? JOB_STARTING : JOB_RUNNING;
+    if (job->kind == JOB_EXEC) {
+        job->state = JOB_STARTING;
+        return 0;
+    }
+    job->session->requesting = NULL;
+    publish(job, PHASE_OPEN);
+    job->state = JOB_RUNNING;
     return 0;
 }
 
 static int starting(struct ssh_job *job, bool *moved) {
     (void)moved;
     int rc = libssh2_channel_exec(job->channel, job->command);
-    if (rc == LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED)
+    if (rc == LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED || rc == LIBSSH2_ERROR_TIMEOUT)
         return refused(job, rc);
     if (rc)
         return rc;
+    job->session->requesting = NULL;
     job->state = JOB_RUNNING;
     return 0;
 }
@@ -246,11 +253,12 @@ static int (*const states[])(struct ssh_job *, bool *moved) = {
     [JOB_RUNNING] = running, [JOB_CLOSING] = closing,
 };
 
-/* Nobody waits for an abandoned job: one without a channel is over, and what runs is closed. */
+/* Nobody waits for an abandoned job: one that has not asked for a channel is over, and what runs is closed. A request
+ * cannot be taken back: its reply is awaited first. */
 static void abandon(struct ssh_job *job) {
     if (job->state == JOB_WAITING)
         job->state = JOB_GONE;
-    else if (job->state == JOB_STARTING || job->state == JOB_RUNNING)
+    else if (job->state == JOB_RUNNING)
         job->state = JOB_CLOSING;
 }
 

@@ -123,8 +123,8 @@ struct ssh_session {
 
     /* the thread's own */
     struct wire *wire;
-    struct ssh_job *jobs;    /* oldest first */
-    struct ssh_job *opening; /* libssh2 keeps the state of a channel's opening per session: one at a time */
+    struct ssh_job *jobs;       /* oldest first */
+    struct ssh_job *requesting; /* the one job that waits for the reply to a request */
     unsigned open_commands;
     int64_t pinged_at; /* 0: not since the peer was last heard */
 };
