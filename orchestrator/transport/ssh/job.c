@@ -7,21 +7,15 @@
 
 #include "transport/ssh/session.h"
 
-/* OpenSSH refuses an eleventh command on one connection (MaxSessions 10). The rest is left for commands whose
- * callers have gone but which still run there. */
-#define COMMANDS_MAX 8
-
-struct ssh_job *job_new(enum job_kind kind, struct ssh_session *s, struct error *err) {
+struct ssh_job *job_new(enum job_kind kind, const char *subject, struct error *err) {
     int changed = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (changed < 0) {
-        error_set_errno(err, errno, s->subject, "cannot make an event descriptor");
+        error_set_errno(err, errno, subject, "cannot make an event descriptor");
         return NULL;
     }
     struct ssh_job *job = xcalloc(1, sizeof *job);
     atomic_init(&job->refs, 1);
     job->kind = kind;
-    atomic_fetch_add(&s->refs, 1);
-    job->session = s;
     job->changed = changed;
     job->in.fd = job->out.fd = job->err.fd = -1;
     job->err.stream = SSH_EXTENDED_DATA_STDERR;
@@ -37,15 +31,20 @@ void job_release(struct ssh_job *job) {
     close(job->changed);
     free(job->command);
     free(job->host);
-    ssh_session_release(job->session);
+    if (job->session)
+        ssh_session_release(job->session);
     free(job);
+}
+
+void job_signal(struct ssh_job *job) {
+    uint64_t one = 1;
+    ssize_t ignored = write(job->changed, &one, sizeof one);
+    (void)ignored;
 }
 
 static void publish(struct ssh_job *job, enum job_phase phase) {
     atomic_store(&job->phase, phase);
-    uint64_t one = 1;
-    ssize_t ignored = write(job->changed, &one, sizeof one);
-    (void)ignored;
+    job_signal(job);
 }
 
 /* Our ends close before the caller learns of the end: then what it reads has an end too. */
@@ -58,7 +57,8 @@ static void finish(struct ssh_job *job) {
 }
 
 void job_fail(struct ssh_job *job, const struct error *error) {
-    if (atomic_load(&job->phase) == PHASE_PENDING)
+    int phase = atomic_load(&job->phase);
+    if (phase == PHASE_PENDING || (phase == PHASE_OPEN && job->kind == JOB_EXEC))
         job->error = *error;
     finish(job);
     job->state = JOB_GONE;
@@ -72,7 +72,7 @@ void job_fail(struct ssh_job *job, const struct error *error) {
 static int waiting(struct ssh_job *job, bool *moved) {
     struct ssh_session *s = job->session;
     (void)moved;
-    if (s->requesting || (job->kind == JOB_EXEC && s->open_commands >= COMMANDS_MAX))
+    if (s->requesting || (job->kind == JOB_EXEC && s->open_commands >= SSH_COMMANDS_MAX))
         return LIBSSH2_ERROR_EAGAIN;
     s->requesting = job;
     job->state = JOB_OPENING;
@@ -103,6 +103,8 @@ static void forward_refused(struct ssh_job *job, const char *message, struct err
 }
 
 static void command_refused(struct ssh_job *job, const char *message, struct error *err) {
+    job->session_full = true;
+    atomic_store(&job->session->full_until, clock_ms() + SSH_FULL_MS);
     error_set(err, ERR_PROTOCOL, job->session->subject, "its SSH server runs no command now: %s", message);
     error_mend(err, "see that the user may log in there and how many sessions the server allows (MaxSessions)");
     error_retry(err);
@@ -158,6 +160,7 @@ static int starting(struct ssh_job *job, bool *moved) {
     if (rc)
         return rc;
     job->session->requesting = NULL;
+    publish(job, PHASE_OPEN);
     job->state = JOB_RUNNING;
     return 0;
 }
@@ -262,12 +265,25 @@ static void abandon(struct ssh_job *job) {
         job->state = JOB_CLOSING;
 }
 
+/* Also while it is closing: the server counts a command until it has ended there. */
 static bool counts_as_command(const struct ssh_job *job) {
-    return job->kind == JOB_EXEC && job->state > JOB_WAITING && job->state < JOB_CLOSING;
+    return job->kind == JOB_EXEC && job->state > JOB_WAITING && job->state < JOB_GONE;
+}
+
+static bool is_unanswered(const struct ssh_job *job) { return job->kind == JOB_FORWARD && job->state <= JOB_OPENING; }
+
+/* Keeps the session's counts right whatever way a job goes. */
+static void count(struct ssh_job *job, bool counted, bool unanswered) {
+    struct ssh_session *s = job->session;
+    s->open_commands += (int)counts_as_command(job) - (int)counted;
+    if (unanswered && !is_unanswered(job))
+        atomic_fetch_sub(&s->unanswered_forwards, 1);
+    if (job->kind == JOB_EXEC && job->state == JOB_GONE)
+        atomic_fetch_sub(&s->commands, 1);
 }
 
 int job_step(struct ssh_job *job, bool *moved) {
-    bool counted = counts_as_command(job);
+    bool counted = counts_as_command(job), unanswered = is_unanswered(job);
     int rc = 0;
     while (rc == 0 && job->state != JOB_GONE) {
         if (atomic_load(&job->abandoned))
@@ -276,7 +292,7 @@ int job_step(struct ssh_job *job, bool *moved) {
         rc = before == JOB_GONE ? 0 : states[before](job, moved);
         *moved |= job->state != before;
     }
-    job->session->open_commands += (unsigned)counts_as_command(job) - (unsigned)counted;
+    count(job, counted, unanswered);
     return rc == LIBSSH2_ERROR_EAGAIN ? 0 : rc;
 }
 

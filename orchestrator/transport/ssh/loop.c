@@ -226,11 +226,13 @@ void ssh_session_stop(struct ssh_session *s) {
     ssh_session_release(s);
 }
 
-int ssh_session_submit(struct ssh_job *job, struct error *err) {
-    struct ssh_session *s = job->session;
+int ssh_session_submit(struct ssh_session *s, struct ssh_job *job, struct error *err) {
     pthread_mutex_lock(&s->lock);
     bool dead = s->dead;
     if (!dead) {
+        atomic_fetch_add(&s->refs, 1);
+        job->session = s;
+        atomic_fetch_add(job->kind == JOB_EXEC ? &s->commands : &s->unanswered_forwards, 1);
         atomic_fetch_add(&job->refs, 1);
         job->next = s->submitted;
         s->submitted = job;
