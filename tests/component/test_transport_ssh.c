@@ -34,7 +34,7 @@ static unsigned open_fds(void) {
 /* What the thread still holds for a job it closes in its own time. */
 static void await_open_fds(unsigned n) {
     struct context ctx = test_within(10000);
-    while (open_fds() != n)
+    while (open_fds() > n)
         assert_int_equal(context_sleep(&ctx, 5, NULL, "waiting for descriptors to close", NULL), 0);
 }
 
