@@ -191,6 +191,16 @@ static void signal_tree(pid_t pid, int signal) {
 
 void test_server_signal_children(const struct test_server *s, int signal) { signal_tree(s->pid, signal); }
 
+void test_server_signal_connections(const struct test_server *s, int signal) {
+    cleanup_free char *path = xasprintf("/proc/%d/task/%d/children", s->pid, s->pid);
+    FILE *f = fopen(path, "re");
+    assert_non_null(f);
+    int child;
+    while (fscanf(f, "%d", &child) == 1)
+        kill(child, signal);
+    fclose(f);
+}
+
 void test_server_stop(struct test_server *s) {
     if (s->pid > 0) {
         signal_tree(s->pid, SIGKILL);
