@@ -1,4 +1,6 @@
+/* A job: one channel from the asking to the closing, as a state with one short function each. */
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -103,11 +105,15 @@ static void forward_refused(struct ssh_job *job, const char *message, struct err
 }
 
 static void command_refused(struct ssh_job *job, const char *message, struct error *err) {
-    job->session_full = true;
-    atomic_store(&job->session->full_until, clock_ms() + SSH_FULL_MS);
     error_set(err, ERR_PROTOCOL, job->session->subject, "its SSH server runs no command now: %s", message);
     error_mend(err, "see that the user may log in there and how many sessions the server allows (MaxSessions)");
     error_retry(err);
+}
+
+/* No channel for a command: the session has all the server allows, and another session can have one. */
+static void note_full(struct ssh_job *job) {
+    job->session_full = true;
+    atomic_store(&job->session->full_until, clock_ms() + SSH_FULL_MS);
 }
 
 static int refused(struct ssh_job *job, int rc) {
@@ -120,6 +126,8 @@ static int refused(struct ssh_job *job, int rc) {
         command_refused(job, message ? message : "", &e);
     e.native = rc;
     job->error = e;
+    if (job->kind == JOB_EXEC && rc == LIBSSH2_ERROR_CHANNEL_FAILURE)
+        note_full(job);
     job->session->requesting = NULL;
     finish(job);
     job->state = JOB_CLOSING;
@@ -165,13 +173,14 @@ static int starting(struct ssh_job *job, bool *moved) {
     return 0;
 }
 
-/* RFC 4254, 6.10: the names a server may send; the numbers are those of signal(7) on x86 and ARM. */
+/* The names a server may send (RFC 4254, 6.10). */
 static const struct {
     const char *name;
     int number;
 } signals[] = {
-    {"HUP", 1},   {"INT", 2},   {"QUIT", 3},  {"ILL", 4},   {"ABRT", 6},  {"FPE", 8},   {"KILL", 9},
-    {"USR1", 10}, {"SEGV", 11}, {"USR2", 12}, {"PIPE", 13}, {"ALRM", 14}, {"TERM", 15},
+    {"ABRT", SIGABRT}, {"ALRM", SIGALRM}, {"FPE", SIGFPE},   {"HUP", SIGHUP},   {"ILL", SIGILL},
+    {"INT", SIGINT},   {"KILL", SIGKILL}, {"PIPE", SIGPIPE}, {"QUIT", SIGQUIT}, {"SEGV", SIGSEGV},
+    {"TERM", SIGTERM}, {"USR1", SIGUSR1}, {"USR2", SIGUSR2},
 };
 
 static int status_of_signal(const char *name) {
