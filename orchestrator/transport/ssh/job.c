@@ -68,6 +68,12 @@ void job_fail(struct ssh_job *job, const struct error *error) {
 
 /* --- the states --- */
 
+/* Before the caller learns of the answer: its next job is to find the session free. */
+static void note_answered(struct ssh_job *job) {
+    if (job->kind == JOB_FORWARD)
+        atomic_fetch_sub(&job->session->unanswered_forwards, 1);
+}
+
 /* One request at a time may wait for its reply in a session. libssh2 keeps the state of a channel's opening per
  * session, and takes a reply that is for another channel as a failure of the one that waits (packet.c,
  * _libssh2_packet_requirev). */
@@ -128,6 +134,7 @@ static int refused(struct ssh_job *job, int rc) {
     job->error = e;
     if (job->kind == JOB_EXEC && rc == LIBSSH2_ERROR_CHANNEL_FAILURE)
         note_full(job);
+    note_answered(job);
     job->session->requesting = NULL;
     finish(job);
     job->state = JOB_CLOSING;
@@ -155,6 +162,7 @@ static int opening(struct ssh_job *job, bool *moved) {
         return 0;
     }
     job->session->requesting = NULL;
+    note_answered(job);
     publish(job, PHASE_OPEN);
     job->state = JOB_RUNNING;
     return 0;
@@ -268,10 +276,12 @@ static int (*const states[])(struct ssh_job *, bool *moved) = {
 /* Nobody waits for an abandoned job: one that has not asked for a channel is over, and what runs is closed. A request
  * cannot be taken back: its reply is awaited first. */
 static void abandon(struct ssh_job *job) {
-    if (job->state == JOB_WAITING)
+    if (job->state == JOB_WAITING) {
+        note_answered(job);
         job->state = JOB_GONE;
-    else if (job->state == JOB_RUNNING)
+    } else if (job->state == JOB_RUNNING) {
         job->state = JOB_CLOSING;
+    }
 }
 
 /* Also while it is closing: the server counts a command until it has ended there. */
@@ -279,20 +289,16 @@ static bool counts_as_command(const struct ssh_job *job) {
     return job->kind == JOB_EXEC && job->state > JOB_WAITING && job->state < JOB_GONE;
 }
 
-static bool is_unanswered(const struct ssh_job *job) { return job->kind == JOB_FORWARD && job->state <= JOB_OPENING; }
-
 /* Keeps the session's counts right whatever way a job goes. */
-static void count(struct ssh_job *job, bool counted, bool unanswered) {
+static void count(struct ssh_job *job, bool counted) {
     struct ssh_session *s = job->session;
     s->open_commands += (int)counts_as_command(job) - (int)counted;
-    if (unanswered && !is_unanswered(job))
-        atomic_fetch_sub(&s->unanswered_forwards, 1);
     if (job->kind == JOB_EXEC && job->state == JOB_GONE)
         atomic_fetch_sub(&s->commands, 1);
 }
 
 int job_step(struct ssh_job *job, bool *moved) {
-    bool counted = counts_as_command(job), unanswered = is_unanswered(job);
+    bool counted = counts_as_command(job);
     int rc = 0;
     while (rc == 0 && job->state != JOB_GONE) {
         if (atomic_load(&job->abandoned))
@@ -301,7 +307,7 @@ int job_step(struct ssh_job *job, bool *moved) {
         rc = before == JOB_GONE ? 0 : states[before](job, moved);
         *moved |= job->state != before;
     }
-    count(job, counted, unanswered);
+    count(job, counted);
     return rc == LIBSSH2_ERROR_EAGAIN ? 0 : rc;
 }
 
