@@ -1,6 +1,7 @@
 #include "ui/text.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -196,6 +197,15 @@ const char *tint(bool color, enum tint tint) {
 }
 
 const char *tint_end(bool color) { return color ? "\033[0m" : ""; }
+
+void bytes_format(uint64_t bytes, char out[24]) {
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB"};
+    double n = (double)bytes;
+    size_t unit = 0;
+    for (; n >= 1024 && unit + 1 < sizeof units / sizeof *units; unit++)
+        n /= 1024;
+    snprintf(out, 24, "%.*f %s", unit > 0, n, units[unit]);
+}
 
 /* --- JSON --- */
 
