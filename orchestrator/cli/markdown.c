@@ -26,6 +26,17 @@ static void print_option(const struct option_spec *o, FILE *out) {
     fputs(" |\n", out);
 }
 
+/* The help indents examples; here the block does. */
+static void print_examples(const char *text, FILE *out) {
+    fputs("\n```sh\n", out);
+    for (size_t n; *text; text += n + (text[n] == '\n')) {
+        text += strspn(text, " ");
+        n = strcspn(text, "\n");
+        fprintf(out, "%.*s\n", (int)n, text);
+    }
+    fputs("```\n", out);
+}
+
 static void print_command(const struct cli_command *c, FILE *out) {
     fprintf(out, "\n## nestor %s\n\n%s.\n\n```\nnestor %s%s%s%s\n```\n", c->name, c->summary, c->name,
             c->options ? " [OPTIONS]" : "", c->arguments[0] ? " " : "", c->arguments);
@@ -36,7 +47,7 @@ static void print_command(const struct cli_command *c, FILE *out) {
     for (const struct option_spec *o = c->options; o && o->name; o++)
         print_option(o, out);
     if (c->examples)
-        fprintf(out, "\n```sh\n%s\n```\n", c->examples);
+        print_examples(c->examples, out);
 }
 
 void help_print_markdown(FILE *out) {
