@@ -57,6 +57,9 @@ enum nesting { NESTING_OFF, NESTING_EXPOSED, NESTING_PREFERRED, NESTING_REQUIRED
 enum ready { READY_RUNNING, READY_ADDRESS, READY_SSH };
 const char *nesting_name(enum nesting n); /* "required" ... */
 const char *ready_name(enum ready r);
+/* The reverse; false, with *ret untouched, for any other word. */
+bool nesting_parse(const char *name, enum nesting *ret) NESTOR_CHECKED;
+bool ready_parse(const char *name, enum ready *ret) NESTOR_CHECKED;
 
 struct machine {
     const char *path;   /* "quickstart/kvm1/web1" */

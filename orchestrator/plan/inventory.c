@@ -114,20 +114,6 @@ static int add_wanted(struct builder *b, const struct machine *m, struct error *
     return 0;
 }
 
-static enum nesting nesting_of(const char *name) {
-    for (int n = NESTING_OFF; n <= NESTING_REQUIRED; n++)
-        if (strcmp(nesting_name((enum nesting)n), name) == 0)
-            return (enum nesting)n;
-    return NESTING_OFF;
-}
-
-static enum ready ready_of(const char *name) {
-    for (int r = READY_RUNNING; r <= READY_SSH; r++)
-        if (strcmp(ready_name((enum ready)r), name) == 0)
-            return (enum ready)r;
-    return READY_SSH;
-}
-
 /* A machine nestor made: joins the spec's row of that path, or gets one of its own. */
 static int add_recorded(struct builder *b, const struct machine_record *m, struct error *err) {
     struct inventory *inv = b->inv;
@@ -145,8 +131,8 @@ static int add_recorded(struct builder *b, const struct machine_record *m, struc
     row->recorded = m;
     row->ssh_user = m->ssh_user;
     row->ssh_port = m->ssh_port;
-    row->nesting = nesting_of(m->nesting);
-    row->ready = ready_of(m->ready);
+    if (!nesting_parse(m->nesting, &row->nesting) || !ready_parse(m->ready, &row->ready))
+        return error_set(err, ERR_STATE_CORRUPT, m->path, "the state says nesting '%s', ready '%s'", m->nesting, m->ready);
     row->template = m->template;
     row->expose = row->nesting != NESTING_OFF;
     row->hypervisor_name = m->hypervisor;

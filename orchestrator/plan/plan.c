@@ -34,10 +34,11 @@ struct edge {
 
 /* What one row's steps look like from outside. */
 struct row_plan {
-    uint32_t entry; /* children wait for this step: the last of reach and verify; NO_STEP while nothing was planned */
-    bool gone;      /* it or a machine around it is removed or replaced: whatever was inside has vanished */
-    bool cycled;    /* it or a machine around it is stopped and started: what was inside is off */
-    bool opened;    /* reach and verify are in the plan, or not needed */
+    uint32_t reached; /* its reach, and */
+    uint32_t entry;   /* the last of reach and verify, for what is made inside; NO_STEP while nothing was planned */
+    bool gone;        /* it or a machine around it is removed or replaced: whatever was inside has vanished */
+    bool cycled;      /* it or a machine around it is stopped and started: what was inside is off */
+    bool opened;      /* reach and verify are in the plan, or not needed */
 };
 
 struct image_use { /* image steps of one hypervisor, a short list per hypervisor */
@@ -105,6 +106,7 @@ static uint32_t add_checks(struct planner *p, uint32_t r, const char *reason, bo
     uint32_t last = after;
     if (row->ready != READY_RUNNING || row->opens_as)
         last = add_row_step(p, STEP_REACH, r, reason, change, last);
+    p->rows[r].reached = last;
     if (needs_verify(row))
         last = add_row_step(p, STEP_VERIFY, r, reason, change, last);
     p->rows[r].opened = true;
@@ -163,10 +165,15 @@ static uint32_t add_power_on(struct planner *p, uint32_t r, const char *reason, 
 
 static void add_create(struct planner *p, uint32_t r, const char *reason, uint32_t after) {
     const struct row *row = &p->inv->rows[r];
-    uint32_t image = image_step(p, row, open_inside(p, row->parent));
-    uint32_t network = network_step(p, row, open_inside(p, row->parent));
+    uint32_t proved = open_inside(p, row->parent);
+    uint32_t reached = row->parent == LAB_NONE ? NO_STEP : p->rows[row->parent].reached;
+    /* The image travels while the proof is taken: it makes no machine. */
+    uint32_t image = image_step(p, row, reached);
+    uint32_t network = network_step(p, row, reached);
     uint32_t create = add_row_step(p, STEP_CREATE, r, reason, true, image);
     add_edge(p, network, create);
+    if (proved != reached)
+        add_edge(p, proved, create);
     add_edge(p, after, create); /* the removal of what it replaces */
     add_power_on(p, r, reason, row->expose, create);
 }
@@ -193,7 +200,9 @@ static enum change decide(const struct planner *p, const struct row *row, const 
         return inside || is_there(row, around) ? CHANGE_REMOVE : CHANGE_NONE;
     }
     if (!is_there(row, around)) {
-        *reason = !row->recorded ? "not there" : around && around->gone ? "its hypervisor is replaced" : "it has vanished";
+        *reason = !row->recorded           ? "not there"
+                  : around && around->gone ? "its hypervisor is replaced"
+                                           : "it has vanished";
         return CHANGE_CREATE;
     }
     if (row->seen == SEEN_BROKEN) {
@@ -306,7 +315,7 @@ static void begin(struct planner *p, const struct inventory *inv, const char *ve
     for (size_t i = 0; i < hypervisors; i++)
         p->networks[i] = p->images[i] = NO_STEP;
     for (size_t i = 0; i < inv->nrows; i++)
-        p->rows[i].entry = NO_STEP;
+        p->rows[i].reached = p->rows[i].entry = NO_STEP;
 }
 
 int plan_up(const struct inventory *inv, struct plan **ret, struct error *err) {

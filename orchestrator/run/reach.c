@@ -77,14 +77,17 @@ int reach_open(struct inventory *inv, const char *home, const struct secret *sec
     return 0;
 }
 
-static void park(struct reach *r, struct place *place, const struct driver *driver) {
-    if (!place->access && !place->inside)
-        return;
+static void park_one(struct reach *r, struct access *access, struct hypervisor *inside, const struct driver *driver) {
     struct parked *p = xmalloc(sizeof *p);
     pthread_mutex_lock(&r->parked_lock);
-    *p = (struct parked){r->parked, place->access, place->inside, driver};
+    *p = (struct parked){r->parked, access, inside, driver};
     r->parked = p;
     pthread_mutex_unlock(&r->parked_lock);
+}
+
+static void park(struct reach *r, struct place *place, const struct driver *driver) {
+    if (place->access || place->inside)
+        park_one(r, place->access, place->inside, driver);
     place->access = NULL;
     place->inside = NULL;
     place->address[0] = '\0';
@@ -193,17 +196,26 @@ struct machine_spec row_machine(const struct inventory *inv, const struct row *m
     return spec;
 }
 
-/* By SSH to the address its hypervisor gives for it, through the access of that hypervisor. */
-static int connect_ssh(struct reach *r, uint32_t row, struct place *place, const struct context *ctx,
-                       struct error *err) {
+/* By SSH to the address its hypervisor gives for it, through the access of that hypervisor. Getting the address may
+ * take as long as ctx lasts, the connection attempt_ms. */
+static int connect_ssh(struct reach *r, uint32_t row, struct place *place, int64_t attempt_ms,
+                       const struct context *ctx, struct error *err) {
     const struct row *m = &r->inv->rows[row];
     struct hypervisor *hv;
     const struct driver *driver;
     if (reach_hypervisor(r, row, &hv, &driver, ctx, err))
         return -1;
     struct machine_spec spec = row_machine(r->inv, m);
-    if (driver->connect)
-        return driver->connect(hv, &spec, &place->access, ctx, err);
+    if (driver->connect) {
+        struct error why = {0};
+        if (driver->connect(hv, &spec, &place->access, ctx, &why) == 0)
+            return 0;
+        if (why.code != ERR_UNSUPPORTED) { /* else: this one is reached over SSH */
+            if (err)
+                *err = why;
+            return -1;
+        }
+    }
     struct endpoint at;
     if (driver->address(hv, &spec, &at, ctx, err))
         return -1;
@@ -225,14 +237,16 @@ static int connect_ssh(struct reach *r, uint32_t row, struct place *place, const
                                 .host_key = host_key.public_line,
                                 .private_key = r->user_key.private_pem,
                                 .public_key = r->user_key.public_line};
-    int failed = access_ssh(via, &target, &place->access, ctx, err);
+    struct context attempt = context_timeout(ctx, attempt_ms);
+    int failed = access_ssh(via, &target, &place->access, &attempt, err);
     if (!failed)
         snprintf(place->address, sizeof place->address, "%s:%u", at.host, at.port);
     keypair_free(&host_key);
     return failed;
 }
 
-int reach_access(struct reach *r, uint32_t row, struct access **ret, const struct context *ctx, struct error *err) {
+static int open_access(struct reach *r, uint32_t row, int64_t attempt_ms, struct access **ret,
+                       const struct context *ctx, struct error *err) {
     if (row >= r->nplaces) /* a stray found by observation: nothing is known of what is in it */
         return error_set(err, ERR_UNSUPPORTED, r->inv->rows[row].path, "nestor has no record of this machine");
     struct place *place = &r->places[row];
@@ -241,11 +255,15 @@ int reach_access(struct reach *r, uint32_t row, struct access **ret, const struc
     if (place->access && !access_alive(place->access))
         park(r, place, r->inv->rows[row].opens_as);
     if (!place->access)
-        failed = connect_ssh(r, row, place, ctx, err);
+        failed = connect_ssh(r, row, place, attempt_ms, ctx, err);
     if (!failed)
         *ret = place->access;
     pthread_mutex_unlock(&place->lock);
     return failed;
+}
+
+int reach_access(struct reach *r, uint32_t row, struct access **ret, const struct context *ctx, struct error *err) {
+    return open_access(r, row, INT64_MAX / 2, ret, ctx, err);
 }
 
 /* Is there still something to wait for? The driver's address call tells, in the words of its hypervisor. */
@@ -268,9 +286,8 @@ static int still_running(struct reach *r, uint32_t row, const struct context *ct
 int reach_wait(struct reach *r, uint32_t row, struct access **ret, const struct context *ctx, struct error *err) {
     struct error last = {0};
     for (int64_t attempt = FIRST_ATTEMPT_MS;; attempt = attempt * 2 > ATTEMPT_MS ? ATTEMPT_MS : attempt * 2) {
-        struct context once = context_timeout(ctx, attempt);
         struct error now = {0};
-        if (reach_access(r, row, ret, &once, &now) == 0)
+        if (open_access(r, row, attempt, ret, ctx, &now) == 0)
             return 0;
         if (now.code != ERR_TIMEOUT && !now.retry) {
             if (err)
@@ -306,10 +323,16 @@ void reach_address(struct reach *r, uint32_t row, char out[80]) {
     pthread_mutex_unlock(&r->places[row].lock);
 }
 
+/* A handle that was opened in the hope of acceleration is of no use any more; the connection is. */
 void reach_set_accelerated(struct reach *r, uint32_t row, bool accelerated) {
-    pthread_mutex_lock(&r->places[row].lock);
-    r->places[row].accelerated = accelerated;
-    pthread_mutex_unlock(&r->places[row].lock);
+    struct place *place = &r->places[row];
+    pthread_mutex_lock(&place->lock);
+    if (place->accelerated != accelerated && place->inside) {
+        park_one(r, NULL, place->inside, r->inv->rows[row].opens_as);
+        place->inside = NULL;
+    }
+    place->accelerated = accelerated;
+    pthread_mutex_unlock(&place->lock);
 }
 
 static bool is_within(const struct inventory *inv, uint32_t row, uint32_t around) {

@@ -60,7 +60,8 @@ static uint32_t heap_pop(struct heap *h, const struct task *tasks) {
 
 enum task_state { TASK_WAITING, TASK_READY, TASK_RUNNING, TASK_DONE, TASK_FAILED, TASK_SKIPPED, TASK_STATE_MAX };
 
-static const unsigned allowed_moves[TASK_STATE_MAX] = {
+/* Read by an assert only. */
+__attribute__((unused)) static const unsigned allowed_moves[TASK_STATE_MAX] = {
     [TASK_WAITING] = 1u << TASK_READY | 1u << TASK_SKIPPED,
     [TASK_READY] = 1u << TASK_RUNNING | 1u << TASK_SKIPPED,
     [TASK_RUNNING] = 1u << TASK_DONE | 1u << TASK_FAILED,

@@ -1,5 +1,6 @@
 /* The language of the spec: every key there is, what it takes, and what it means. */
 #include <stddef.h>
+#include <string.h>
 
 #include "spec/draft.h"
 #include "spec/limits.h"
@@ -39,8 +40,28 @@ static const char *choice_name(const struct choice *c, uint64_t value) {
     return c->name ? c->name : "unknown";
 }
 
+static const struct choice *choice_find(const struct choice *c, const char *name) {
+    while (c->name && strcmp(c->name, name) != 0)
+        c++;
+    return c->name ? c : NULL;
+}
+
 const char *nesting_name(enum nesting n) { return choice_name(nestings, n); }
 const char *ready_name(enum ready r) { return choice_name(readies, r); }
+
+bool nesting_parse(const char *name, enum nesting *ret) {
+    const struct choice *c = choice_find(nestings, name);
+    if (c)
+        *ret = (enum nesting)c->value;
+    return c != NULL;
+}
+
+bool ready_parse(const char *name, enum ready *ret) {
+    const struct choice *c = choice_find(readies, name);
+    if (c)
+        *ret = (enum ready)c->value;
+    return c != NULL;
+}
 
 const struct keyset ssh_keys = {
     .name = "ssh",

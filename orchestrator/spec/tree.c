@@ -252,8 +252,10 @@ const struct node *tree_parse(const char *text, size_t len, struct arena *arena,
         len -= 3;
     }
     struct builder b = {.text = text, .len = len, .arena = arena, .diags = diags};
-    if (!yaml_parser_initialize(&b.parser))
-        xmalloc(SIZE_MAX / 2); /* it fails only without memory: end as xmalloc does */
+    if (!yaml_parser_initialize(&b.parser)) {
+        spec_error(diags, (struct origin){1, 1}, "there is not enough memory to read the file");
+        return NULL;
+    }
     yaml_parser_set_encoding(&b.parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&b.parser, (const unsigned char *)text, len);
     int failed = build(&b);

@@ -178,7 +178,7 @@ static void assert_sees(struct nest *n, struct hypervisor *hv, const struct mach
     world_ok(&n->w, fake->connect(hv, spec, &access, world_time(&n->w), &n->w.err));
     cleanup_command_result struct command_result r = {0};
     world_ok(&n->w, access_run_ok(access, "# nestor-verify\necho", &r, world_time(&n->w), &n->w.err));
-    cleanup_free char *expected = xasprintf("@@ cpu-flag %d\n%s%s@@", *flag ? 0 : 1, flag, *flag ? "\n" : "");
+    cleanup_free char *expected = xasprintf("@@ cpu-flag %d\n %s\n@@", *flag ? 0 : 1, flag);
     assert_memory_equal(r.out.data, expected, strlen(expected));
     struct hypervisor_config config = {
         .subject = spec->tag.path, .access = access, .home = n->w.home, .accelerated = true};
@@ -301,6 +301,18 @@ static void a_reboot_cuts_connections_and_stops_what_ran_inside(void **state) {
     access_close(access);
 }
 
+static void a_quick_reboot_is_a_reboot(void **state) {
+    struct nest *n = *state;
+    for (int i = 0; i < 20; i++) { /* several of them within one tick of the kernel's clock */
+        struct access *access;
+        world_ok(&n->w, fake->connect(n->hv, &n->kvm, &access, world_time(&n->w), &n->w.err));
+        world_ok(&n->w, fake->power_cut(n->hv, &n->kvm.tag, world_time(&n->w), &n->w.err));
+        world_ok(&n->w, fake->start(n->hv, &n->kvm, world_time(&n->w), &n->w.err));
+        assert_false(access_alive(access));
+        access_close(access);
+    }
+}
+
 static void losing_level_one_loses_all_below(void **state) {
     struct nest *n = *state;
     struct access *deep;
@@ -310,6 +322,20 @@ static void losing_level_one_loses_all_below(void **state) {
     world_ok(&n->w, fake->power_cut(n->hv, &n->kvm.tag, world_time(&n->w), &n->w.err));
     assert_false(access_alive(deep));
     access_close(deep);
+}
+
+static void worlds_inside_inherit_their_ways(void **state) {
+    struct nest *n = *state;
+    world_param(&n->w, "delay", "20");
+    world_param(&n->w, "torn", "true");
+    nest_open(n);
+    int64_t before = clock_ms();
+    world_ok(&n->w, fake->create(n->inside, &n->web, world_time(&n->w), &n->w.err));
+    assert_true(clock_ms() - before >= 20);
+    struct machine_spec late = world_machine(&n->w, "lab/kvm1/late");
+    world_fails(&n->w, fake->create(n->inside, &late, world_soon(&n->w, 5), &n->w.err), ERR_TIMEOUT, "lab/kvm1/late",
+                "cloning");
+    assert_int_equal(world_power(&n->w, n->inside, &late), POWER_BROKEN);
 }
 
 static void it_nests_to_any_depth(void **state) {
@@ -355,6 +381,29 @@ static void a_real_machine_is_not_opened(void **state) {
                 "not a machine of the fake driver");
 }
 
+/* The answer of a machine that was removed right after it gave it. */
+static int name_a_lost_world(struct access *a, const struct command *c, struct command_result *ret,
+                             const struct context *ctx, struct error *err) {
+    (void)c;
+    (void)ctx;
+    (void)err;
+    *ret = (struct command_result){0};
+    buffer_printf(&ret->out, "%s/machines/gone/inside\n/dev/null\n\nsvm\n0\n0\n", a->subject);
+    return 0;
+}
+
+static void a_removed_machine_does_not_come_back_by_being_opened(void **state) {
+    struct nest *n = *state;
+    static const struct access_ops ops = {.run = name_a_lost_world};
+    struct access late = {.ops = &ops, .subject = n->w.dir};
+    struct hypervisor_config config = {.subject = "lab/gone", .access = &late, .home = n->w.home, .accelerated = true};
+    struct hypervisor *hv;
+    world_fails(&n->w, fake->open(&config, &hv, world_time(&n->w), &n->w.err), ERR_NOT_FOUND, "lab/gone",
+                "cannot make the directory");
+    cleanup_free char *ghost = xasprintf("%s/machines", n->w.dir);
+    assert_int_not_equal(access(ghost, F_OK), 0);
+}
+
 int main(void) {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 #define TEST_CLOSED(fn) cmocka_unit_test_setup_teardown(fn, set_up_closed, tear_down)
@@ -373,9 +422,12 @@ int main(void) {
         TEST(they_go_with_their_machine),
         TEST(a_powered_off_machine_cannot_be_reached),
         TEST(a_reboot_cuts_connections_and_stops_what_ran_inside),
+        TEST(a_quick_reboot_is_a_reboot),
         TEST(losing_level_one_loses_all_below),
+        TEST_CLOSED(worlds_inside_inherit_their_ways),
         TEST(it_nests_to_any_depth),
         TEST_CLOSED(a_real_machine_is_not_opened),
+        TEST_CLOSED(a_removed_machine_does_not_come_back_by_being_opened),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -109,6 +109,7 @@ static void a_star_stays_on_its_level(void **state) {
     faults(w, "create lab/*/* io\n");
     world_run_machine(w, hv, &one);
     struct hypervisor *inside = world_enter(w, hv, &one, &access);
+    faults(w, "create lab/* capacity\ncreate lab/*/* io\n");
     world_fails(w, fault->create(inside, &two, world_time(w), &w->err), ERR_IO, "lab/kvm1/web1", "injected fault");
     fault->close(inside);
     access_close(access);
@@ -272,33 +273,35 @@ static void every_operation_can_fail(void **state) {
 
 /* --- several threads --- */
 
-static void *create_own(void *data) {
+enum { CALLERS = 8, CALLS = 500 };
+
+/* Asks for the same thing again and again; returns how often it failed. */
+static void *check_often(void *data) {
     struct call *c = data;
     struct context ctx = context_timeout(NULL, 10000);
-    return fault->create(c->hv, &c->a, &ctx, NULL) ? data : NULL;
+    struct capability ignored;
+    intptr_t failed = 0;
+    for (int i = 0; i < CALLS; i++)
+        failed += fault->check(c->hv, &ignored, &ctx, NULL) != 0;
+    return (void *)failed;
 }
 
 static void threads_share_one_count(void **state) {
-    static const char *const paths[] = {"lab/a", "lab/b", "lab/c", "lab/d", "lab/e", "lab/f", "lab/g", "lab/h"};
-    enum { N = sizeof paths / sizeof *paths };
     struct world *w = *state;
-    struct hypervisor *hv = world_open(w);
-    struct call calls[N];
-    pthread_t threads[N];
-    faults(w, "create lab/* io skip=2 times=3\n");
-    for (int i = 0; i < N; i++) {
-        calls[i] = (struct call){.w = w, .hv = hv, .a = world_machine(w, paths[i])};
-        assert_int_equal(pthread_create(&threads[i], NULL, create_own, &calls[i]), 0);
-    }
-    int failed = 0;
-    for (int i = 0; i < N; i++) {
+    struct call call = {.w = w, .hv = world_open(w)};
+    pthread_t threads[CALLERS];
+    intptr_t failed = 0;
+    faults(w, "check host* io skip=0300 times=2000\n");
+    for (int i = 0; i < CALLERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, check_often, &call), 0);
+    for (int i = 0; i < CALLERS; i++) {
         void *result;
         pthread_join(threads[i], &result);
-        failed += result != NULL;
+        failed += (intptr_t)result;
     }
-    assert_int_equal(failed, 3);
-    assert_left(w, "create lab/* io skip=0 times=0\n");
-    fault->close(hv);
+    assert_int_equal(failed, 2000); /* of 4000 */
+    assert_left(w, "check host* io skip=0000 times=0000\n");
+    fault->close(call.hv);
 }
 
 /* --- mistakes in the list --- */

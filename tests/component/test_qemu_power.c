@@ -104,6 +104,21 @@ static void each_power_operation_may_be_repeated(void **state) {
     qemu_remove_ok(f, &m);
 }
 
+/* The first press comes before the guest heeds the button, and is lost: so it is pressed again. */
+static void a_guest_that_still_boots_is_stopped_too(void **state) {
+    struct qemu_fixture *f = *state;
+    struct error e = {.code = ERR_NONE};
+    qemu_use_obedient_image(f);
+    struct machine_spec m = qemu_machine(f, "lab/kvm1");
+    qemu_run(f, &m);
+    qemu_assert_ok(qemu_driver.stop(f->hv, &m.tag, &f->ctx, &e), &e);
+    assert_int_equal(qemu_pid(&m), 0);
+    assert_int_equal(qemu_power(f, &m, NULL), POWER_OFF);
+    cleanup_free char *log = qemu_file(f, &m, "qemu.log"), *words = qemu_read(log);
+    assert_string_equal(words, ""); /* no signal ended it: the guest did */
+    qemu_remove_ok(f, &m);
+}
+
 /* The firmware does not listen to the power button. */
 static void a_guest_that_will_not_stop_is_a_timeout(void **state) {
     struct qemu_fixture *f = *state;
@@ -236,6 +251,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(starting_twice_starts_once, setup, teardown),
         cmocka_unit_test_setup_teardown(keeps_its_port_while_it_can, setup, teardown),
         cmocka_unit_test_setup_teardown(each_power_operation_may_be_repeated, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_guest_that_still_boots_is_stopped_too, setup, teardown),
         cmocka_unit_test_setup_teardown(a_guest_that_will_not_stop_is_a_timeout, setup, teardown),
         cmocka_unit_test_setup_teardown(a_busy_monitor_is_named_when_stopping_fails, setup, teardown),
         cmocka_unit_test_setup_teardown(a_cancel_ends_the_wait_for_a_stop, setup, teardown),

@@ -6,7 +6,7 @@
  *   }
  *
  * The suite works in two labs with random ids and removes what it made, also when a test fails. It never touches a
- * machine that does not carry those ids, so it may run against a hypervisor that is in use.
+ * machine that does not carry those ids; but it calls prune, which removes the images no machine uses.
  */
 #ifndef TESTS_CONFORMANCE_H
 #define TESTS_CONFORMANCE_H

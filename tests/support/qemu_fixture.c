@@ -64,6 +64,38 @@ void qemu_setup(struct qemu_fixture *f, const char *home_name) {
     qemu_reopen(f, NULL, NULL);
 }
 
+/* The ACPI registers are where QEMU's firmware puts those of a q35: event status 0x600, enable 0x602, control 0x604.
+ * The button is noticed only once its enable bit is set, as with any guest that is still booting. */
+/* clang-format off */
+static const unsigned char obedient_system[512] = {
+    0xfb,             /*       sti                    */
+    0xba, 0x02, 0x06, /*       mov dx, 0x602          */
+    0xb8, 0x00, 0x01, /*       mov ax, PWRBTN         */
+    0xef,             /*       out dx, ax             */
+    0xba, 0x00, 0x06, /*       mov dx, 0x600          */
+    0xf4,             /* wait: hlt                    */
+    0xed,             /*       in ax, dx              */
+    0xf6, 0xc4, 0x01, /*       test ah, PWRBTN / 256  */
+    0x74, 0xf9,       /*       jz wait                */
+    0xba, 0x04, 0x06, /*       mov dx, 0x604          */
+    0xb8, 0x00, 0x20, /*       mov ax, SLP_EN         */
+    0xef,             /*       out dx, ax             */
+    0xf4,             /* end:  hlt                    */
+    0xeb, 0xfd,       /*       jmp end                */
+    [510] = 0x55, 0xaa,
+};
+/* clang-format on */
+
+void qemu_use_obedient_image(struct qemu_fixture *f) {
+    free(f->image.disk);
+    f->image.disk = xasprintf("%s/obedient.img", f->dir);
+    f->image.format = (char *)"raw";
+    f->image.virtual_size = (uint64_t)1 << 20;
+    cleanup_close int fd = open(f->image.disk, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(write(fd, obedient_system, sizeof obedient_system), sizeof obedient_system);
+    assert_int_equal(ftruncate(fd, (off_t)f->image.virtual_size), 0);
+}
+
 void qemu_reopen(struct qemu_fixture *f, const char *key, const char *value) {
     if (f->hv)
         qemu_driver.close(f->hv);
@@ -165,25 +197,37 @@ enum power qemu_power(struct qemu_fixture *f, const struct machine_spec *spec, b
     return power;
 }
 
-static bool names_uuid(const char *pid, const char *uuid) {
+static bool names(const char *pid, const char *word) {
     char path[64], text[16384];
     snprintf(path, sizeof path, "/proc/%.20s/cmdline", pid);
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd >= 0 ? read(fd, text, sizeof text) : -1;
-    return n > 0 && strncmp(text, "qemu", 4) == 0 && memmem(text, (size_t)n, uuid, strlen(uuid));
+    return n > 0 && strncmp(text, "qemu", 4) == 0 && memmem(text, (size_t)n, word, strlen(word));
 }
 
-pid_t qemu_pid(const struct machine_spec *spec) {
-    pid_t found = 0;
+/* How many QEMU processes have the word in their arguments; *ret_pid is one of them. */
+static size_t count_named(const char *word, pid_t *ret_pid) {
+    size_t n = 0;
     DIR *d = opendir("/proc");
     assert_non_null(d);
     for (struct dirent *e; (e = readdir(d));)
-        if (e->d_name[0] >= '1' && e->d_name[0] <= '9' && names_uuid(e->d_name, spec->uuid)) {
-            assert_int_equal(found, 0);
-            found = (pid_t)atoi(e->d_name);
+        if (e->d_name[0] >= '1' && e->d_name[0] <= '9' && names(e->d_name, word)) {
+            *ret_pid = (pid_t)atoi(e->d_name);
+            n++;
         }
     closedir(d);
-    return found;
+    return n;
+}
+
+pid_t qemu_pid(const struct machine_spec *spec) {
+    pid_t pid = 0;
+    assert_in_range(count_named(spec->uuid, &pid), 0, 1);
+    return pid;
+}
+
+size_t qemu_count_processes(const struct qemu_fixture *f) {
+    pid_t ignored;
+    return count_named(f->home, &ignored);
 }
 
 void qemu_kill(const struct machine_spec *spec) {

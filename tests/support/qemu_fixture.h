@@ -1,5 +1,5 @@
 /* A home, an empty image and an opened qemu driver for tests with real QEMU processes. Nothing boots: the firmware
- * looks for a system on an empty disk and stays there, which is all that power, ports and clean-up need. */
+ * looks for a system on an empty disk and stays there, which is all that ports, failures and clean-up need. */
 #ifndef TESTS_QEMU_FIXTURE_H
 #define TESTS_QEMU_FIXTURE_H
 
@@ -22,6 +22,8 @@ struct qemu_fixture {
 void qemu_setup(struct qemu_fixture *f, const char *home_name);
 /* Asserts that no process and no file but the image is left of any machine. */
 void qemu_teardown(struct qemu_fixture *f);
+/* From now on machines boot a disk (in raw format) whose 512 bytes of system power off when asked to. */
+void qemu_use_obedient_image(struct qemu_fixture *f);
 /* Closes f->hv and opens it again with one more parameter (key NULL: none). */
 void qemu_reopen(struct qemu_fixture *f, const char *key, const char *value);
 
@@ -35,6 +37,8 @@ enum power qemu_power(struct qemu_fixture *f, const struct machine_spec *spec, b
 
 /* The one process whose arguments name the machine's UUID, 0: none. Found without the driver's help. */
 pid_t qemu_pid(const struct machine_spec *spec);
+/* How many QEMU processes work in the fixture's home. */
+size_t qemu_count_processes(const struct qemu_fixture *f);
 /* Kills it and waits until it is gone. */
 void qemu_kill(const struct machine_spec *spec);
 /* DIR/qemu/LAB/PATH/file. The caller frees it. */

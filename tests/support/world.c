@@ -58,6 +58,7 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 }
 
 void world_teardown(struct world *w) {
+    access_close(w->config.access);
     nftw(w->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     free(w->dir);
     free(w->home);

@@ -34,9 +34,9 @@ static void everything_is_made_in_order(void **state) {
            "start lab/kvm1 (not there) < expose lab/kvm1\n"
            "reach lab/kvm1 (not there) < start lab/kvm1\n"
            "verify lab/kvm1 (not there) < reach lab/kvm1\n"
-           "image lab/kvm1 (tiny) < verify lab/kvm1\n"
-           "network lab/kvm1 (its machines need it) < verify lab/kvm1\n"
-           "create lab/kvm1/web1 (not there) < image lab/kvm1, network lab/kvm1\n"
+           "image lab/kvm1 (tiny) < reach lab/kvm1\n"
+           "network lab/kvm1 (its machines need it) < reach lab/kvm1\n"
+           "create lab/kvm1/web1 (not there) < verify lab/kvm1, image lab/kvm1, network lab/kvm1\n"
            "start lab/kvm1/web1 (not there) < create lab/kvm1/web1\n"
            "reach lab/kvm1/web1 (not there) < start lab/kvm1/web1\n");
 }
@@ -52,9 +52,9 @@ static void lost_guest_is_made_again_on_a_verified_hypervisor(void **state) {
     expect(nested, "lab/kvm1 on\nlab/kvm1/web1 absent", "up",
            "reach lab/kvm1 (before its machines are changed) look\n"
            "verify lab/kvm1 (before its machines are changed) < reach lab/kvm1 look\n"
-           "image lab/kvm1 (tiny) < verify lab/kvm1\n"
-           "network lab/kvm1 (its machines need it) < verify lab/kvm1\n"
-           "create lab/kvm1/web1 (it has vanished) < image lab/kvm1, network lab/kvm1\n"
+           "image lab/kvm1 (tiny) < reach lab/kvm1\n"
+           "network lab/kvm1 (its machines need it) < reach lab/kvm1\n"
+           "create lab/kvm1/web1 (it has vanished) < verify lab/kvm1, image lab/kvm1, network lab/kvm1\n"
            "start lab/kvm1/web1 (it has vanished) < create lab/kvm1/web1\n"
            "reach lab/kvm1/web1 (it has vanished) < start lab/kvm1/web1\n");
 }
@@ -76,9 +76,9 @@ static void stopped_hypervisor_is_started_and_its_guests_checked(void **state) {
            "start lab/kvm1 (stopped) < expose lab/kvm1\n"
            "reach lab/kvm1 (stopped) < start lab/kvm1\n"
            "verify lab/kvm1 (stopped) < reach lab/kvm1\n"
-           "image lab/kvm1 (tiny) < verify lab/kvm1\n"
-           "network lab/kvm1 (its machines need it) < verify lab/kvm1\n"
-           "create lab/kvm1/web1 (kvm1 is restarted) < image lab/kvm1, network lab/kvm1\n"
+           "image lab/kvm1 (tiny) < reach lab/kvm1\n"
+           "network lab/kvm1 (its machines need it) < reach lab/kvm1\n"
+           "create lab/kvm1/web1 (kvm1 is restarted) < verify lab/kvm1, image lab/kvm1, network lab/kvm1\n"
            "start lab/kvm1/web1 (kvm1 is restarted) < create lab/kvm1/web1\n"
            "reach lab/kvm1/web1 (kvm1 is restarted) < start lab/kvm1/web1\n");
 }

@@ -9,8 +9,7 @@ static void good_text(void **state) {
     static const char *const texts[] = {
         "",
         "plain\ttext\r\nmore\n",
-        "\xef\xbb\xbf"
-        "after a byte order mark",
+        "\xef\xbb\xbf after a byte order mark",
         "\xc2\x85\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xf4\x8f\xbf\xbf",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {

@@ -68,11 +68,31 @@ static void enums_have_names(void **state) {
     assert_string_equal(nesting_name((enum nesting)99), "unknown");
 }
 
+static void enums_are_read_back(void **state) {
+    (void)state;
+    for (int i = NESTING_OFF; i <= NESTING_REQUIRED; i++) {
+        enum nesting nesting;
+        assert_true(nesting_parse(nesting_name((enum nesting)i), &nesting));
+        assert_int_equal(nesting, i);
+    }
+    for (int i = READY_RUNNING; i <= READY_SSH; i++) {
+        enum ready ready;
+        assert_true(ready_parse(ready_name((enum ready)i), &ready));
+        assert_int_equal(ready, i);
+    }
+    enum nesting nesting = NESTING_EXPOSED;
+    enum ready ready = READY_ADDRESS;
+    assert_false(nesting_parse("on", &nesting));
+    assert_false(ready_parse("", &ready));
+    assert_int_equal(nesting, NESTING_EXPOSED);
+    assert_int_equal(ready, READY_ADDRESS);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_names),           cmocka_unit_test(bad_names),
         cmocka_unit_test(suggests_the_nearest), cmocka_unit_test(suggests_nothing_far_off),
-        cmocka_unit_test(enums_have_names),
+        cmocka_unit_test(enums_have_names),     cmocka_unit_test(enums_are_read_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

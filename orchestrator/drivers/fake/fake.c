@@ -3,13 +3,7 @@
 #include "drivers/fake/operations.h"
 
 static const struct driver_param params[] = {
-    {"world", "directory that is the host; default: fake/NAME in nestor's state directory", false},
-    {"delay", "milliseconds each change takes; default 0", false},
-    {"flag", "svm, vmx or none: what machines see when it is exposed to them; default svm", false},
-    {"blind", "glob of machine paths that see no flag even when it is exposed to them", false},
-    {"memory", "memory of the host, for machines that run; default: no limit", false},
-    {"disk", "disk space of the host, for all machines; default: no limit", false},
-    {"torn", "true: cloning takes its time while the machine is half-made; default false", false},
+    FAKE_PARAMS,
     {NULL, NULL, false},
 };
 

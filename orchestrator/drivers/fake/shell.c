@@ -84,15 +84,17 @@ static const struct {
 };
 
 /* The answer to nestor's verification script (verify.h): per probe a line "@@ NAME STATUS", then its output. */
+static void answer_probe(struct shell *sh, const char *name, bool ok, const char *output) {
+    buffer_printf(sh->out, "@@ %s %d\n %s\n", name, ok ? 0 : 1, output);
+}
+
 static void answer_verify(struct shell *sh) {
     const char *flag = sh->inside->flag;
     bool sees = flag[0] != '\0';
-    const char *module = strcmp(flag, "vmx") == 0 ? "kvm_intel" : "kvm_amd";
-    buffer_printf(sh->out, "@@ cpu-flag %d\n%s%s", sees ? 0 : 1, flag, sees ? "\n" : "");
-    buffer_printf(sh->out, "@@ kvm-module %d\n%s%s", sees ? 0 : 1, sees ? module : "", sees ? "\n" : "");
-    buffer_printf(sh->out, "@@ kvm-nested %d\n%s", sees ? 0 : 1, sees ? "1\n" : "");
-    buffer_printf(sh->out, "@@ dev-kvm %d\n", sees ? 0 : 1);
-    buffer_puts(sh->out, "@@ hypervisor 0\nfake\n");
+    answer_probe(sh, "cpu-flag", sees, flag);
+    answer_probe(sh, "kvm-module", sees, strcmp(flag, "vmx") == 0 ? "kvm_intel" : sees ? "kvm_amd" : "");
+    answer_probe(sh, "kvm-nested", sees, sees ? "1" : "");
+    answer_probe(sh, "dev-kvm", sees, "");
 }
 
 /* Splits at blanks and takes single quotes off, as buffer_put_shell puts them on. False for anything a real shell

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "drivers/fake/fake.h"
 #include "drivers/fault/rules.h"
 
 struct hypervisor {
@@ -153,7 +154,8 @@ static int fault_connect(struct hypervisor *hv, const struct machine_spec *spec,
 }
 
 static const struct driver_param params[] = {
-    {"wraps", "the driver to wrap; default fake; its parameters stand beside this one", false},
+    {"wraps", "the driver to wrap; default fake", false},
+    FAKE_PARAMS,
     {NULL, NULL, false},
 };
 

@@ -1,7 +1,7 @@
-/* The address of a machine: the DHCP lease of our MAC, as libvirt's dnsmasq keeps it. The status file is read directly,
- * the way libvirt's own NSS module does (tools/nss/libvirt_nss_leases.c): asking virsh each time costs half a second of
- * CPU under emulation, taken from the very machine that is booting. virsh is asked as well, now and then, for networks
- * whose file is elsewhere, and for whether the machine still runs. */
+/* The address of a machine: the DHCP lease of our MAC, as libvirt's dnsmasq keeps it. The status files are read
+ * directly, the way libvirt's own NSS module does (tools/nss/libvirt_nss_leases.c): asking virsh each time costs half a
+ * second of CPU under emulation, taken from the very machine that is booting. virsh is asked now and then as well, for
+ * networks whose files are elsewhere. That the machine runs is looked up first: a lease outlives it. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,23 +10,24 @@
 
 /* Looks for up to ten seconds, prints the address if there is one. */
 static const char address_script[] =
+    "running() {\n"
+    "    kill -0 \"$(cat /run/libvirt/qemu/\"$name\".pid 2>/dev/null)\" 2>/dev/null && return\n"
+    "    state=$(v domstate \"$name\" 2>/dev/null || echo absent)\n"
+    "    case $state in running|idle|paused|'in shutdown'|pmsuspended) return ;; esac\n"
+    "    tail -c 300 \"$dir/$name/console.log\" 2>/dev/null | tr -c '[:print:]' ' ' >&2\n"
+    "    echo >&2; echo \"it is not running ($state)\" >&2; exit $died\n"
+    "}\n"
     "turn=0\n"
-    "while [ $turn -lt 25 ]; do\n"
-    "    if [ $((turn % 12)) = 0 ]; then\n"
-    "        state=$(v domstate \"$name\" 2>/dev/null || echo absent)\n"
-    "        case $state in\n"
-    "        running|idle|paused|'in shutdown'|pmsuspended) ;;\n"
-    "        *) tail -c 300 \"$dir/$name/console.log\" 2>/dev/null | tr -c '[:print:]' ' ' >&2\n"
-    "           echo >&2; echo \"it is not running ($state)\" >&2; exit $died ;;\n"
-    "        esac\n"
+    "while [ $turn -lt 30 ]; do\n"
+    "    running\n"
+    "    turn=$((turn + 1))\n"
+    "    ip=$(cat /var/lib/libvirt/dnsmasq/*.status 2>/dev/null | tr -d ' \\n' | tr '}' '\\n' | grep -F \"$mac\" |\n"
+    "         grep -o '\"ip-address\":\"[0-9.]*\"' | tail -n 1 | cut -d'\"' -f4)\n"
+    "    if [ -z \"$ip\" ] && [ $((turn % 15)) = 0 ]; then\n"
     "        ip=$(v net-dhcp-leases \"$net\" --mac \"$mac\" 2>/dev/null | grep -o '[0-9.]*/[0-9]*' | tail -n 1)\n"
-    "    else\n"
-    "        ip=$(tr -d ' \\n' 2>/dev/null </var/lib/libvirt/dnsmasq/\"$bridge\".status | tr '}' '\\n' |\n"
-    "             grep -F \"$mac\" | grep -o '\"ip-address\":\"[0-9.]*\"' | tail -n 1 | cut -d'\"' -f4)\n"
     "    fi\n"
     "    if [ -n \"$ip\" ]; then echo \"${ip%/*}\"; exit 0; fi\n"
-    "    turn=$((turn + 1))\n"
-    "    sleep 0.4\n"
+    "    sleep 0.3\n"
     "done\n";
 
 static int ask(struct hypervisor *hv, const char *script, char out[64], const struct context *ctx, struct error *err) {
@@ -51,7 +52,6 @@ int libvirt_address(struct hypervisor *hv, const struct machine_spec *spec, stru
     script_set(&script, "name", spec->name);
     script_set(&script, "mac", spec->mac);
     buffer_printf(&script, "died=%d\nset +e\n", SCRIPT_NOT_RUNNING);
-    buffer_puts(&script, "bridge=$(v net-info \"$net\" | sed -n 's/^Bridge: *//p')\n");
     buffer_puts(&script, address_script);
     char found[64] = "";
     while (!found[0]) {

@@ -5,8 +5,8 @@
 
 #include "drivers/libvirt/libvirt.h"
 
-/* Prints "D LAB PATH DIGEST NAME" per directory, then each domain's XML, "<domain " at the start of a line. The name pattern is that of
- * machine_native_name; what else is defined there is none of our business. */
+/* Prints "D LAB PATH DIGEST NAME" per directory, then each domain's XML, "<domain " at the start of a line. The name
+ * pattern is that of machine_native_name; what else is defined there is none of our business. */
 static const char observe_script[] = "for tag in \"$dir\"/*/tag; do\n"
                                      "    [ -f \"$tag\" ] || continue\n"
                                      "    d=${tag%/tag}\n"
@@ -38,10 +38,10 @@ static void take_directory(struct observation *o, const char *line, size_t len) 
     if (!name)
         return;
     *observation_add(o) = (struct observed){.lab_id = lab,
-                                .path = path,
-                                .name = name,
-                                .digest = strcmp(digest, "-") == 0 ? "" : digest,
-                                .power = POWER_BROKEN};
+                                            .path = path,
+                                            .name = name,
+                                            .digest = strcmp(digest, "-") == 0 ? "" : digest,
+                                            .power = POWER_BROKEN};
 }
 
 static void take_domain(struct observation *o, const char *xml, size_t len) {

@@ -3,7 +3,7 @@
 #include "qemu_priv.h"
 
 /* A guest that is still booting loses the press of the power button: it is pressed again this often. */
-#define PRESS_AGAIN_MS 5000
+#define PRESS_AGAIN_MS 3000
 /* For one visit to the control socket, which another program may hold. */
 #define MONITOR_MS 3000
 /* SIGTERM makes QEMU write its caches and end; it takes milliseconds unless its disk hangs. */

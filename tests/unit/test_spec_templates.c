@@ -1,0 +1,154 @@
+/* `templates:`, and the text form of `user-data`. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "spec_lab.h"
+
+#define SHA "0123456789abcdef0123456789ABCDEF0123456789abcdef0123456789abcdef"
+#define SHA_LOWER "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define T(keys) "lab: x\ntemplates:\n  t: { " keys " }\nmachines: { a: { template: t } }\n"
+
+static void sources(void **state) {
+    (void)state;
+    setenv("HOME", "/home/me", 1);
+    static const struct {
+        const char *text, *source, *format;
+    } cases[] = {
+        {T("source: d.qcow2"), "labs/d.qcow2", "qcow2"},
+        {T("source: ../d.img"), "labs/../d.img", "qcow2"},
+        {T("source: /d.raw"), "/d.raw", "raw"},
+        {T("source: ~/d"), "/home/me/d", "qcow2"},
+        {T("source: d.raw, format: qcow2"), "labs/d.raw", "qcow2"},
+        {T("source: d, format: raw"), "labs/d", "raw"},
+        {T("source: \"https://example.org/d.raw\", sha256: " SHA), "https://example.org/d.raw", "raw"},
+        {T("source: \"HTTP://example.org/d\", sha256: " SHA), "HTTP://example.org/d", "qcow2"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct lab *lab = spec_good(cases[i].text);
+        assert_int_equal(lab->ntemplates, 1);
+        assert_string_equal(lab->templates[0].source, cases[i].source);
+        assert_string_equal(lab->templates[0].format, cases[i].format);
+        assert_int_equal(lab->templates[0].boot, BOOT_DISK);
+        lab_free(lab);
+    }
+}
+
+static void checksums(void **state) {
+    (void)state;
+    struct lab *lab = spec_good(T("source: d, sha256: " SHA));
+    assert_string_equal(lab->templates[0].sha256, SHA_LOWER);
+    lab_free(lab);
+    lab = spec_good(T("source: d"));
+    assert_null(lab->templates[0].sha256);
+    lab_free(lab);
+    assert_refused(
+        T("source: \"https://example.org/d\""),
+        "3:16: error: a 'source' that is a URL needs 'sha256'; take the checksum its publisher gives, or download "
+        "it once and run 'sha256sum FILE'");
+    assert_refused(
+        T("source: d, sha256: 12ab"),
+        "3:27: error: 'sha256' must be 64 hex digits, not the 4 characters '12ab'; 'sha256sum FILE' prints them");
+    assert_refused(
+        T("source: \"https://example.org/d\", sha256: x"),
+        "3:49: error: 'sha256' must be 64 hex digits, not the 1 characters 'x'; 'sha256sum FILE' prints them");
+}
+
+static void schemes(void **state) {
+    (void)state;
+    assert_refused(
+        T("source: \"ftp://example.org/d\", sha256: " SHA),
+        "3:16: error: 'source' cannot be fetched from 'ftp://example.org/d'; use a path, or a URL that starts with "
+        "https://, http://");
+    assert_refused(
+        T("source: \"file:///etc/shadow\""),
+        "3:16: error: 'source' cannot be fetched from 'file:///etc/shadow'; use a path, or a URL that starts with "
+        "https://, http://");
+    assert_refused(
+        T("source: d, boot: { kernel: \"http://example.org/k\" }"),
+        "3:35: error: 'kernel' cannot be fetched from 'http://example.org/k'; use a path, or a URL that starts "
+        "with https://");
+}
+
+static void kernel_boot(void **state) {
+    (void)state;
+    struct lab *lab =
+        spec_good(T("source: d, user: me, boot: { kernel: k, initrd: \"https://example.org/i\", cmdline: \"a=b c\" }"));
+    const struct template *t = &lab->templates[0];
+    assert_int_equal(t->boot, BOOT_KERNEL);
+    assert_string_equal(t->kernel, "labs/k");
+    assert_string_equal(t->initrd, "https://example.org/i");
+    assert_string_equal(t->cmdline, "a=b c");
+    assert_string_equal(t->user, "me");
+    lab_free(lab);
+    lab = spec_good(T("source: d, boot: disk"));
+    assert_int_equal(lab->templates[0].boot, BOOT_DISK);
+    assert_null(lab->templates[0].kernel);
+    lab_free(lab);
+    assert_refused(T("source: d, boot: network"),
+                   "3:25: error: 'boot' must be 'disk' or a map with a kernel; for example "
+                   "boot: { kernel: vmlinuz, initrd: initrd.img }");
+}
+
+/* Without a source the entry changes how nestor's own image is used. */
+static void without_source(void **state) {
+    (void)state;
+    struct lab *lab = spec_good(T("user: admin"));
+    assert_null(lab->templates[0].source);
+    assert_string_equal(lab->machines[0].ssh_user, "admin");
+    lab_free(lab);
+    assert_refused(T("sha256: " SHA ", format: raw, boot: { kernel: k }"),
+                   "3:16: error: 'sha256' needs 'source' beside it", "3:90: error: 'format' needs 'source' beside it",
+                   "3:95: error: 'boot' needs 'source' beside it");
+}
+
+static void an_unused_template_is_a_warning(void **state) {
+    (void)state;
+    static const char *const findings[] = {"2:14: warning: no machine uses the template 'spare'"};
+    struct lab *lab =
+        spec_warned("lab: x\ntemplates: { spare: { source: d } }\nmachines: { a: { template: t } }\n", findings, 1);
+    assert_int_equal(lab->ntemplates, 2);
+    assert_string_equal(lab->templates[0].name, "spare");
+    assert_int_equal(lab->machines[0].template, 1);
+    lab_free(lab);
+}
+
+static void user_data_text(void **state) {
+    (void)state;
+    struct lab *lab = spec_good("lab: x\nmachines:\n  a:\n    template: t\n    user-data: |\n      #cloud-config\n"
+                                "      packages:\n      - vim\n");
+    assert_string_equal(lab->machines[0].user_data, "#cloud-config\npackages:\n- vim\n");
+    lab_free(lab);
+}
+
+static void user_data_without_header_is_a_warning(void **state) {
+    (void)state;
+    static const char *const findings[] = {
+        "2:42: warning: cloud-init will ignore this user-data; its first line must be "
+        "'#cloud-config', or '#!' and an interpreter"};
+    lab_free(spec_warned("lab: x\nmachines: { a: { template: t, user-data: \"packages: [vim]\" } }\n", findings, 1));
+}
+
+static void bad_user_data(void **state) {
+    (void)state;
+    assert_refused("lab: x\nmachines: { a: { template: t, user-data: \"#!\\e\" } }\n",
+                   "2:42: error: the user-data is not plain text: byte 0x1b in its line 1, column 3");
+    assert_refused("lab: x\nmachines: { a: { template: t, user-data: \"\" } }\n",
+                   "2:42: error: the user-data is empty");
+    size_t len = (256 << 10) + 1;
+    cleanup_free char *big = xmalloc(len + 1);
+    memset(big, '#', len);
+    big[len] = '\0';
+    cleanup_free char *text = xasprintf("lab: x\nmachines: { a: { template: t, user-data: \"%s\" } }\n", big);
+    assert_refused(text, "2:42: error: the user-data is larger than 256KiB");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sources),        cmocka_unit_test(checksums),
+        cmocka_unit_test(schemes),        cmocka_unit_test(kernel_boot),
+        cmocka_unit_test(without_source), cmocka_unit_test(an_unused_template_is_a_warning),
+        cmocka_unit_test(user_data_text), cmocka_unit_test(user_data_without_header_is_a_warning),
+        cmocka_unit_test(bad_user_data),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
