@@ -44,12 +44,12 @@ static void list_image(void *data, const char *name, const struct image *image) 
         return;
     }
     if (!l->n++)
-        printf("%-20s  %-10s  %10s  %10s  %s\n", "NAME", "STATE", "SIZE", "DISK", "SHA-256");
+        printf("%-24s  %-9s  %10s  %10s  %s\n", "NAME", "STATE", "FILE", "DISK", "SHA-256");
     if (image) {
         bytes_format(image->file_size, size);
         bytes_format(image->virtual_size, room);
     }
-    printf("%-20s  %-10s  %10s  %10s  %.16s\n", name, image ? "built" : "not built", size, room,
+    printf("%-24s  %-9s  %10s  %10s  %.16s\n", name, image ? "built" : "not built", size, room,
            image ? image->sha256 : "-");
 }
 
@@ -137,11 +137,18 @@ static int verify(struct cli *cli, const struct image_options *o, const char *na
 
 /* --- rm --- */
 
+/* The catalogue's name of a template with a source of its own is NAME-<12 hex digits>. */
+static bool is_made_from(const char *template, const char *image) {
+    size_t n = strlen(template);
+    bool begins = strncmp(image, template, n) == 0;
+    return begins && (!image[n] || (image[n] == '-' && strspn(image + n + 1, "0123456789abcdef") == 12));
+}
+
 /* Clones stand on their image's file: as long as one is recorded, the image stays. */
 static int refuse_if_used(void *data, const struct lab_record *lab, const struct lab_contents *c, struct error *err) {
     const char *name = data;
     for (size_t i = 0; i < c->nmachines; i++) {
-        if (strcmp(c->machines[i].template, name) != 0)
+        if (!is_made_from(c->machines[i].template, name))
             continue;
         error_set(err, ERR_CONFLICT, name, "%s is made from it", c->machines[i].path);
         return error_mend(err, "take that lab down first: nestor down %s", lab->name);

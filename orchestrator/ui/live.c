@@ -26,7 +26,10 @@ struct pen {
 
 static void pen_line(struct pen *p) { p->left = p->look->columns > 1 ? p->look->columns - 1 : 1; }
 
+/* Blanks at the end of a line would make it longer than it looks, and wrap when the terminal is made narrower. */
 static void pen_end(struct pen *p) {
+    while (p->out->len && p->out->data[p->out->len - 1] == ' ')
+        p->out->len--;
     buffer_putc(p->out, '\n');
     pen_line(p);
 }
@@ -170,7 +173,7 @@ static void put_ended(struct pen *p, const struct board_row *row, enum condition
     else if (row->last[0])
         snprintf(label, sizeof label, "%s done", row->last);
     pen_put_padded(p, c == FAILED ? TINT_BAD : c == READY ? TINT_NONE : TINT_DIM, label, LABEL_COLUMNS);
-    if (row->worked && c != SKIPPED)
+    if (row->last[0] && c != SKIPPED)
         put_time(p, row->worked);
 }
 

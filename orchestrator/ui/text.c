@@ -167,7 +167,7 @@ static size_t count_lines(const char *text) {
 void text_put_block(struct buffer *out, const char *text, const char *indent, size_t max_lines, bool utf8) {
     size_t n = count_lines(text);
     if (n > max_lines)
-        buffer_printf(out, "%s(%zu earlier lines)\n", indent, n - max_lines);
+        buffer_printf(out, "%s(%zu earlier line%s)\n", indent, n - max_lines, n - max_lines == 1 ? "" : "s");
     for (; *text; n--) {
         size_t len = strcspn(text, "\n");
         if (n <= max_lines) {
