@@ -166,6 +166,8 @@ static void put_ended(struct pen *p, const struct board_row *row, enum condition
     char label[64] = "";
     if (c == FAILED)
         snprintf(label, sizeof label, "%s failed", row->last);
+    else if (c == SKIPPED && row->interrupted)
+        snprintf(label, sizeof label, "%s interrupted", row->last);
     else if (c == SKIPPED)
         snprintf(label, sizeof label, "not done");
     else if (c == READY)

@@ -16,7 +16,7 @@ run 0 up two.yaml --yes
 # --- events ---
 run 0 events one --json
 is "$(jq -rs '[.[] | select(.step == "start") | .path] | sort | .[]' out | xargs)" "one/kvm1 one/kvm1/web1"
-is "$(jq -rs 'map(.outcome) | unique | .[]' out)" done
+is "$(jq -rs 'map(.outcome) | unique | .[]' out)" 'done'
 is "$(jq -rs 'map(.lab) | unique | .[]' out)" one
 is "$(jq -rs 'map(.verb) | unique | .[]' out)" up
 is "$(jq -rs '[.[] | select(.ended_at == null or .elapsed_ms == null)] | length' out)" 0

@@ -132,6 +132,21 @@ static void a_failure_shows_its_cause_and_what_it_kept_from_being_done(void **st
               "━━━━────────────────  0/15 steps, 0:02, 1 failed, 2 not done\n");
 }
 
+static void an_interruption_is_no_failure(void **state) {
+    struct show *s = *state;
+    struct error why = {.code = ERR_CANCELLED, .cause = "interrupted while booting"};
+    begin_end(s, 1000, 2000, "lab/kvm1", "start");
+    TELL(s, 2000, EVENT_STEP_START, "lab/kvm1", "reach", .text = NULL);
+    TELL(s, 3000, EVENT_STEP_FAILED, "lab/kvm1", "reach", .elapsed_ms = 1000, .error = &why);
+    TELL(s, 3000, EVENT_STEP_SKIPPED, "lab/kvm1", "verify", .text = NULL);
+    expect(s, "lab: up\n"
+              "· local\n"
+              "- kvm1     reach interrupted\n"
+              "· ├─ web1\n"
+              "· └─ web2\n"
+              "━━━━────────────────  1/15 steps, 0:02, 2 not done\n");
+}
+
 /* image/ knows no machines: its events name none. */
 static void progress_without_a_path_belongs_to_the_step_of_its_name(void **state) {
     struct show *s = *state;
@@ -291,6 +306,7 @@ int main(void) {
         test(what_runs_is_told_with_its_time),
         test(what_is_ready_collapses_to_a_line),
         test(a_failure_shows_its_cause_and_what_it_kept_from_being_done),
+        test(an_interruption_is_no_failure),
         test(progress_without_a_path_belongs_to_the_step_of_its_name),
         test(without_utf8_it_is_drawn_in_ascii),
         test(no_line_is_wider_than_the_terminal),

@@ -71,6 +71,18 @@ static void a_failure_has_its_cause(void **state) {
     expect(l, "[   65.0s] q/kvm1: start failed after 1:05: it ended: ?[2Jbad?2J\n");
 }
 
+static void an_interruption_is_no_failure(void **state) {
+    struct log *l = *state;
+    struct error why = {.code = ERR_CANCELLED, .cause = "interrupted"};
+    TELL(l, 0, EVENT_STEP_START, .path = "q/kvm1", .step = "start");
+    buffer_clear(&l->out);
+    TELL(l, 2000, EVENT_STEP_FAILED, .path = "q/kvm1", .step = "start", .elapsed_ms = 2000, .error = &why);
+    expect(l, "[    2.0s] q/kvm1: start interrupted after 2.0s\n");
+    l->quiet = true;
+    TELL(l, 2000, EVENT_STEP_FAILED, .path = "q/kvm1", .step = "start", .elapsed_ms = 2000, .error = &why);
+    expect(l, "");
+}
+
 static void progress_is_told_at_each_tenth_once(void **state) {
     struct log *l = *state;
     TELL(l, 0, EVENT_STEP_START, .path = "local", .step = "image", .text = "tiny");
@@ -156,6 +168,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         test(each_event_is_a_line_with_the_time_since_the_first),
         test(a_failure_has_its_cause),
+        test(an_interruption_is_no_failure),
         test(progress_is_told_at_each_tenth_once),
         test(another_thing_is_measured_from_its_own_start),
         test(lines_of_a_recipe_are_not_repeated),
