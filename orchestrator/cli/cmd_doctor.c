@@ -64,11 +64,11 @@ static void tell(struct doctor *d, enum verdict v, const char *what, const char 
     if (d->cli->quiet && v == OK)
         return;
     buffer_printf(&line, "%s%-4s%s  ", tint(color, verdicts[v].tint), verdicts[v].word, tint_end(color));
-    text_put_padded(&line, what, 18, utf8);
+    text_put_padded(&line, what, 22, utf8);
     buffer_puts(&line, "  ");
     text_put_safe(&line, buffer_str(&text), TEXT_NO_LIMIT, utf8);
     if (v != OK && mend && mend[0]) {
-        buffer_printf(&line, "\n%26s%smend:%s ", "", tint(color, TINT_BOLD), tint_end(color));
+        buffer_printf(&line, "\n%30s%smend:%s ", "", tint(color, TINT_BOLD), tint_end(color));
         text_put_safe(&line, mend, TEXT_NO_LIMIT, utf8);
     }
     puts(buffer_str(&line));
@@ -190,8 +190,9 @@ static void tell_capability(struct doctor *d, const struct known_host *host, con
              : reason     ? reason->meaning
                           : "");
     else if (c->emulated)
-        tell(d, WARN, host->subject, "use a host whose /dev/kvm nestor can open; here everything takes many times longer", "%s: nests (%s), but emulates: %s",
-             host->driver->name, c->flag, c->detail);
+        tell(d, WARN, host->subject,
+             "use a host whose /dev/kvm nestor can open; here everything takes many times longer",
+             "%s: nests (%s), but emulates: %s", host->driver->name, c->flag, c->detail);
     else
         tell(d, OK, host->subject, NULL, "%s: nests (%s): %s", host->driver->name, c->flag, c->detail);
     tell(d, OK, host->subject, NULL, "%u CPUs, %s memory and %s disk free", c->cpus, memory, disk);
