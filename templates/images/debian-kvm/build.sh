@@ -73,6 +73,6 @@ rm disk.raw
 # Leaves out of the kernel's start what a lab's machine has no use for.
 echo "root=/dev/vda rw console=ttyS0 quiet mitigations=off net.ifnames=0" \
     "lsm=yama audit=0 random.trust_cpu=on tsc=reliable no_timer_check" \
-    "8250.nr_uarts=1" >cmdline
+    "8250.nr_uarts=1" "panic=10" >cmdline
 recipe_publish vmlinuz initrd.img cmdline disk.qcow2
 recipe_say "done: $(du -h "$recipe_out/disk.qcow2" | cut -f1) in $recipe_out"
