@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,13 +39,13 @@ static void sign(int fd, const char *verb) {
 
 /* "process 4242 (nestor up)". A dead process's line was left by a kill, before the holder's own was written. */
 static void read_signature(int fd, char *out, size_t size) {
-    char line[64] = "";
-    int pid = 0, at = 0;
+    char line[64] = "", *verb;
     ssize_t n = pread(fd, line, sizeof line - 1, 0);
     line[n > 0 ? n : 0] = '\0';
     line[strcspn(line, "\n")] = '\0';
-    if (sscanf(line, "%d %n", &pid, &at) == 1 && pid > 0 && (kill(pid, 0) == 0 || errno == EPERM))
-        snprintf(out, size, "process %d (%s)", pid, line + at);
+    long pid = strtol(line, &verb, 10);
+    if (*verb == ' ' && pid > 0 && pid <= INT_MAX && (kill((pid_t)pid, 0) == 0 || errno == EPERM))
+        snprintf(out, size, "process %ld (%s)", pid, verb + 1);
     else
         snprintf(out, size, "another process");
 }

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "nestor/context.h"
@@ -63,8 +63,28 @@ static int enter_wal(struct state *s, struct error *err) {
     }
 }
 
+static int64_t size_of(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 ? (int64_t)st.st_size : 0;
+}
+
+/* A file cut short has a good beginning, and what is missing of its last page SQLite reads as zeros: rows that were
+ * never written. Pages are rightly missing only while they are in the WAL, and that is not emptied under us: this
+ * connection has read, so it holds its lock. */
+static int check_length(struct state *s, struct error *err) {
+    int64_t size, count;
+    cleanup_free char *wal = xasprintf("%s-wal", s->path);
+    if (sql_number(s, "read the database's size", "PRAGMA page_size", &size, err) ||
+        sql_number(s, "read the database's size", "PRAGMA page_count", &count, err))
+        return -1;
+    if (size_of(s->path) < size * count && size_of(wal) == 0)
+        return sql_error_corrupt(s->path, "the database is damaged: its end is missing", err);
+    return 0;
+}
+
 static int set_up(struct state *s, struct error *err) {
-    if (sql_exec(s, "set the connection up", settings, err) || schema_check(s, err) || enter_wal(s, err))
+    if (sql_exec(s, "set the connection up", settings, err) || schema_check(s, err) || check_length(s, err) ||
+        enter_wal(s, err))
         return -1;
     return schema_migrate(s, migrations[nmigrations - 1].version, err) || sql_prepare_all(s, err) ? -1 : 0;
 }

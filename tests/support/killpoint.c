@@ -34,18 +34,19 @@ static int before_commit(void *data) {
     return 0;
 }
 
-/* SQLite keeps its automatic checkpoint in this very hook, so ours has to do that too. */
-static int after_commit(void *data, sqlite3 *db, const char *name, int pages) {
-    (void)data;
-    kill_if(KILL_AFTER_COMMIT, atomic_load(&point.commits));
-    return pages >= 1000 ? sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) : SQLITE_OK;
+/* The statement that committed has ended, and its caller does not know yet. (Not a WAL hook: sqlite3_open_v2 puts its
+ * own, the automatic checkpoint's, into that place after the automatic extensions have run.) */
+static int after_statement(unsigned type, void *db, void *stmt, void *duration) {
+    (void)type, (void)stmt, (void)duration;
+    if (sqlite3_get_autocommit(db))
+        kill_if(KILL_AFTER_COMMIT, atomic_load(&point.commits));
+    return 0;
 }
 
 static int watch(sqlite3 *db, char **message, const struct sqlite3_api_routines *api) {
     (void)message, (void)api;
     sqlite3_commit_hook(db, before_commit, NULL);
-    sqlite3_wal_hook(db, after_commit, NULL);
-    return SQLITE_OK;
+    return sqlite3_trace_v2(db, SQLITE_TRACE_PROFILE, after_statement, db);
 }
 
 /* --- writes --- */

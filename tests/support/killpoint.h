@@ -1,8 +1,9 @@
 /* Faults at a chosen database commit or write, for tests: without any hook in the product's code.
  *
  * Linking killpoint.c into a program that uses SQLite is enough: its constructor registers an automatic extension,
- * which gives each new connection a commit and a WAL hook, and replaces the write calls of SQLite's unix VFS.
- * A program is steered by its environment, a test that forks by the functions below.
+ * which gives each new connection a commit hook and a trace, and replaces the write calls of SQLite's unix VFS.
+ * The product must set neither itself. A program is steered by its environment, a test that forks by the functions
+ * below.
  *
  *   NESTOR_TEST_KILL_AT=N          the process ends by SIGKILL at the N-th commit (counted from 1) ...
  *   NESTOR_TEST_KILL_WHEN=before   ... just before it (the default): the transaction is lost,

@@ -11,6 +11,8 @@
 
 #include <sqlite3.h>
 
+#include "nestor/buffer.h"
+
 static struct state *open_state(const char *home) {
     struct state *s = NULL;
     struct error err = {0};
@@ -78,15 +80,21 @@ static sqlite3 *connect(const char *database) {
     return db;
 }
 
-int64_t state_fixture_count(const struct state_fixture *f, const char *sql) {
-    sqlite3 *db = connect(f->database);
+char *state_fixture_text(const char *database, const char *sql) {
+    sqlite3 *db = connect(database);
     sqlite3_stmt *stmt = NULL;
     assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
     assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
-    int64_t n = sqlite3_column_int64(stmt, 0);
+    const char *text = (const char *)sqlite3_column_text(stmt, 0);
+    char *copy = xstrdup(text ? text : "");
     sqlite3_finalize(stmt);
     sqlite3_close(db);
-    return n;
+    return copy;
+}
+
+int64_t state_fixture_count(const struct state_fixture *f, const char *sql) {
+    cleanup_free char *text = state_fixture_text(f->database, sql);
+    return strtoll(text, NULL, 10);
 }
 
 void state_fixture_exec(const char *database, const char *sql) {

@@ -26,6 +26,8 @@ struct machine_record state_fixture_machine(const char *path, uint32_t ordinal);
 
 /* How many rows a query counts; through a connection of its own. */
 int64_t state_fixture_count(const struct state_fixture *f, const char *sql);
+/* The text a query gives, likewise; caller frees. */
+char *state_fixture_text(const char *database, const char *sql);
 /* SQL through a connection of its own. */
 void state_fixture_exec(const char *database, const char *sql);
 
