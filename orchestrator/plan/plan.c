@@ -329,16 +329,25 @@ int plan_up(const struct inventory *inv, struct plan **ret, struct error *err) {
     return 0;
 }
 
+/* After all removals on the host. Not only after some: a killed `up` may have brought images and no machine yet. */
+static void add_prune(struct planner *p, uint32_t host, const uint32_t *removes) {
+    uint32_t prune = add_step(
+        p, (struct step){.kind = STEP_PRUNE, .row = LAB_NONE, .host = host, .reason = "images no machine uses"},
+        NO_STEP);
+    for (uint32_t r = 0; r < p->inv->nrows; r++)
+        if (removes[r] != NO_STEP && p->inv->rows[r].host == host)
+            add_edge(p, removes[r], prune);
+    p->plan->steps[prune].change = p->plan->steps[prune].ndeps > 0;
+    p->plan->nchanges += p->plan->steps[prune].change;
+}
+
 /* Removing a machine removes everything inside it, so only the outermost ones need a step. A machine whose presence
  * is not known is removed too: remove succeeds when there is nothing. */
 int plan_down(const struct inventory *inv, struct plan **ret, struct error *err) {
     (void)err;
     struct planner p;
     begin(&p, inv, "down");
-    uint32_t *prunes = xmalloc((inv->nhosts + 1) * sizeof *prunes);
     uint32_t *removes = xmalloc((inv->nrows + 1) * sizeof *removes);
-    for (size_t h = 0; h < inv->nhosts; h++)
-        prunes[h] = NO_STEP;
     for (uint32_t r = 0; r < inv->nrows; r++) {
         const struct row *row = &inv->rows[r];
         removes[r] = NO_STEP;
@@ -349,20 +358,8 @@ int plan_down(const struct inventory *inv, struct plan **ret, struct error *err)
         if (row->parent == LAB_NONE)
             removes[r] = add_row_step(&p, STEP_REMOVE, r, "down", true, NO_STEP);
     }
-    for (uint32_t r = 0; r < inv->nrows; r++) {
-        uint32_t h = inv->rows[r].host;
-        if (removes[r] == NO_STEP)
-            continue;
-        if (prunes[h] == NO_STEP)
-            prunes[h] = add_step(
-                &p,
-                (struct step){
-                    .kind = STEP_PRUNE, .row = LAB_NONE, .host = h, .reason = "images no machine uses", .change = true},
-                removes[r]);
-        else
-            add_edge(&p, removes[r], prunes[h]);
-    }
-    free(prunes);
+    for (uint32_t h = 0; h < inv->nhosts; h++)
+        add_prune(&p, h, removes);
     free(removes);
     finish(&p);
     *ret = p.plan;

@@ -160,6 +160,16 @@ static void down_removes_what_is_only_recorded(void **state) {
     expect(NULL, "lab/a unknown", "down", "remove lab/a (down)\nprune local (images no machine uses) < remove lab/a\n");
 }
 
+/* Images are brought before the first machine is recorded. */
+static void down_of_no_machines_still_prunes(void **state) {
+    (void)state;
+    struct planned p;
+    plan_prepare(&p, NULL, "");
+    assert_string_equal(plan_render(&p, "down"), "prune local (images no machine uses) look\n");
+    assert_int_equal(p.plan->nchanges, 0);
+    plan_release(&p);
+}
+
 static void demand_counts_only_what_the_host_must_give(void **state) {
     (void)state;
     struct planned p;
@@ -194,6 +204,7 @@ int main(void) {
         cmocka_unit_test(incomplete_machine_is_replaced),
         cmocka_unit_test(down_removes_the_outermost_and_prunes),
         cmocka_unit_test(down_removes_what_is_only_recorded),
+        cmocka_unit_test(down_of_no_machines_still_prunes),
         cmocka_unit_test(demand_counts_only_what_the_host_must_give),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
