@@ -36,7 +36,8 @@ struct edge {
 struct row_plan {
     uint32_t reached; /* its reach, and */
     uint32_t entry;   /* the last of reach and verify, for what is made inside; NO_STEP while nothing was planned */
-    bool gone;        /* it or a machine around it is removed or replaced: whatever was inside has vanished */
+    bool gone;        /* it or a machine around it is made anew or removed: whatever was inside has vanished */
+    bool removed;     /* by a remove step, its own or that of a machine around it, which forgets what was inside, too */
     bool cycled;      /* it or a machine around it is stopped and started: what was inside is off */
     bool opened;      /* reach and verify are in the plan, or not needed */
 };
@@ -195,9 +196,9 @@ static enum change decide(const struct planner *p, const struct row *row, const 
                           const char **reason) {
     const struct row *parent = row->parent == LAB_NONE ? NULL : &p->inv->rows[row->parent];
     if (!row->wanted) {
-        bool inside = around && around->gone && row->recorded;
-        *reason = inside ? "goes with its hypervisor" : "no longer in the lab file";
-        return inside || is_there(row, around) ? CHANGE_REMOVE : CHANGE_NONE;
+        /* One that is recorded only was removed by a nestor that could not tell any more: the record is to go. */
+        *reason = around && around->gone ? "goes with its hypervisor" : "no longer in the lab file";
+        return row->recorded || is_there(row, around) ? CHANGE_REMOVE : CHANGE_NONE;
     }
     if (!is_there(row, around)) {
         *reason = !row->recorded           ? "not there"
@@ -244,6 +245,7 @@ static void plan_row(struct planner *p, uint32_t r) {
     p->plan->changes[r] = change;
     p->plan->reasons[r] = reason;
     mine->gone = around && around->gone;
+    mine->removed = around && around->removed;
     mine->cycled = around && around->cycled;
     switch (change) {
     case CHANGE_CREATE:
@@ -251,7 +253,7 @@ static void plan_row(struct planner *p, uint32_t r) {
         add_create(p, r, reason, NO_STEP);
         break;
     case CHANGE_REPLACE:
-        mine->gone = true;
+        mine->gone = mine->removed = true;
         add_create(p, r, reason, add_row_step(p, STEP_REMOVE, r, reason, true, open_inside(p, row->parent)));
         break;
     case CHANGE_START:
@@ -269,9 +271,9 @@ static void plan_row(struct planner *p, uint32_t r) {
         add_checks(p, r, reason, true, open_inside(p, row->parent));
         break;
     case CHANGE_REMOVE:
-        if (!mine->gone)
+        if (!mine->removed)
             add_row_step(p, STEP_REMOVE, r, reason, true, open_inside(p, row->parent));
-        mine->gone = true;
+        mine->gone = mine->removed = true;
         break;
     case CHANGE_NONE:
         break;

@@ -53,11 +53,12 @@ restore() {
     cp -a kept "$NESTOR_HOME"
 }
 
-# kills_up WHEN N: an up of box killed there is completed by up, and undone by down. One step at a time, so that each
-# intent and outcome has a commit of its own. False if the up had less commits.
+# kills_up WHEN N: an up of box killed there is completed by up, and undone by down. False if there is no such point.
+pace="--parallel 1" # each intent and outcome in a commit of its own
 kills_up() {
-    begin "up killed $1 commit $2"
-    killed_at "$1" "$2" up box.yaml --yes --parallel 1 || return 1
+    begin "up $pace killed: $1 $2"
+    # shellcheck disable=SC2086 # two words, or none
+    killed_at "$1" "$2" up box.yaml --yes $pace || return 1
     keep
     then_up
     restore
@@ -66,10 +67,31 @@ kills_up() {
 
 # kills_down WHEN N: the same with a down.
 kills_down() {
-    begin "down killed $1 commit $2"
+    begin "down killed: $1 $2"
     nestor up box.yaml --yes
     expect_exit 0
     killed_at "$1" "$2" down box --yes || return 1
+    keep
+    then_down
+    restore
+    then_up
+}
+
+# kills_up_in OPERATION N [after]: an up killed in (or just after) the N-th call of a driver's operation, at any level.
+kills_up_in() {
+    begin "up killed ${3:-in} $1 number $2"
+    killed_by "$1 ** kill skip=$(($2 - 1)) ${3:-}" up box.yaml --yes || return 1
+    keep
+    then_up
+    restore
+    then_down
+}
+
+kills_down_in() {
+    begin "down killed ${3:-in} $1 number $2"
+    nestor up box.yaml --yes
+    expect_exit 0
+    killed_by "$1 ** kill skip=$(($2 - 1)) ${3:-}" down box --yes || return 1
     keep
     then_down
     restore

@@ -127,6 +127,33 @@ static void branch_that_left_the_spec_goes_with_its_root(void **state) {
     plan_release(&p);
 }
 
+/* Killed between a removal and its record: the record goes by the same step. */
+static void record_of_a_removed_machine_is_forgotten(void **state) {
+    (void)state;
+    expect("lab: lab\nhosts: { local: { driver: fake } }\nmachines:\n  a: { template: tiny }\n",
+           "lab/a on\nlab/b absent", "up", "remove lab/b (no longer in the lab file)\n");
+}
+
+/* Its guest hypervisor is made anew, not removed: so nothing else forgets it. */
+static void machine_that_left_the_spec_is_forgotten_in_a_new_hypervisor(void **state) {
+    (void)state;
+    struct planned p;
+    plan_prepare(&p, nested, "lab/kvm1 absent\nlab/kvm1/web1 unknown\nlab/kvm1/web2 unknown");
+    assert_non_null(
+        strstr(plan_render(&p, "up"), "remove lab/kvm1/web2 (goes with its hypervisor) < verify lab/kvm1\n"));
+    plan_release(&p);
+}
+
+static void machine_that_left_the_spec_goes_with_the_replaced_hypervisor(void **state) {
+    (void)state;
+    struct planned p;
+    plan_prepare(&p, nested, "lab/kvm1 on digest=older\nlab/kvm1/web1 on\nlab/kvm1/web2 on");
+    assert_null(strstr(plan_render(&p, "up"), "remove lab/kvm1/web2"));
+    uint32_t web2 = inventory_find(p.inv, "lab/kvm1/web2");
+    assert_int_equal(p.plan->changes[web2], CHANGE_REMOVE);
+    plan_release(&p);
+}
+
 static void interrupted_machine_is_checked(void **state) {
     (void)state;
     struct planned p;
@@ -200,6 +227,9 @@ int main(void) {
         cmocka_unit_test(nesting_that_was_switched_off_needs_a_power_cycle),
         cmocka_unit_test(machine_that_left_the_spec_is_removed),
         cmocka_unit_test(branch_that_left_the_spec_goes_with_its_root),
+        cmocka_unit_test(record_of_a_removed_machine_is_forgotten),
+        cmocka_unit_test(machine_that_left_the_spec_is_forgotten_in_a_new_hypervisor),
+        cmocka_unit_test(machine_that_left_the_spec_goes_with_the_replaced_hypervisor),
         cmocka_unit_test(interrupted_machine_is_checked),
         cmocka_unit_test(incomplete_machine_is_replaced),
         cmocka_unit_test(down_removes_the_outermost_and_prunes),
