@@ -56,7 +56,14 @@ out:
 static int run(struct cli *cli, const void *opts, int argc, char **argv, struct error *err) {
     (void)argc;
     struct session s;
-    int code = session_from_name(&s, cli, argv[0], "nestor down", err) ? -1 : take_down(&s, opts, err);
+    int code = -1;
+    if (session_from_name(&s, cli, argv[0], "nestor down", err) == 0)
+        code = take_down(&s, opts, err);
+    else if (session_taken_down(&s, err)) {
+        code = NESTOR_DONE;
+        if (!cli->quiet)
+            printf("Lab %s is down already.\n", s.lab_name);
+    }
     session_close(&s);
     return code;
 }

@@ -50,25 +50,12 @@ static int list_labs(struct cli *cli, bool json, struct error *err) {
 
 /* --- one lab --- */
 
-static void note_lab(void *data, const struct journal_record *r) {
-    const char **name = data;
-    if (*name && strcmp(r->lab, *name) == 0)
-        *name = NULL;
-}
-
-/* A lab that was taken down is down, not unknown: its history tells. */
-static int taken_down(struct session *s, const char *name, bool json, struct error *err) {
-    const char *sought = name;
-    struct error ignored = {0};
-    if (!s->state || !err || err->code != ERR_NOT_FOUND ||
-        state_journal_each(s->state, NULL, 0, 0, note_lab, &sought, &ignored) || sought)
-        return -1;
-    struct lab_view view = {.lab = name, .state = "down"};
-    error_clear(err);
+static int print_down(const char *lab, bool json) {
+    struct lab_view view = {.lab = lab, .state = "down"};
     if (json)
         json_print(status_json(&view), stdout);
     else
-        printf("%s: down\n", name);
+        printf("%s: down\n", lab);
     return NESTOR_DONE;
 }
 
@@ -80,7 +67,7 @@ static int run(struct cli *cli, const void *opts, int argc, char **argv, struct 
         return list_labs(cli, o->json, err);
     int code = -1;
     if (session_from_name(&s, cli, argv[0], NULL, err))
-        code = taken_down(&s, argv[0], o->json, err);
+        code = session_taken_down(&s, err) ? print_down(s.lab_name, o->json) : -1;
     else if (session_reach(&s, s.lab != NULL, NULL, err) == 0 &&
              reach_observe(s.reach, s.inv, GUEST_OBSERVE_MS, &cli->ctx, err) == 0 &&
              session_view(&s, &view, err) == 0) {

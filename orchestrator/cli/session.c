@@ -103,6 +103,21 @@ int session_from_name(struct session *s, struct cli *cli, const char *name, cons
     return 0;
 }
 
+static void note_lab(void *data, const struct journal_record *r) {
+    const char **sought = data;
+    if (*sought && strcmp(r->lab, *sought) == 0)
+        *sought = NULL;
+}
+
+bool session_taken_down(const struct session *s, struct error *err) {
+    const char *sought = s->lab_name;
+    if (!s->state || s->record || !err || err->code != ERR_NOT_FOUND ||
+        state_journal_each(s->state, NULL, 0, 0, note_lab, &sought, NULL) || sought)
+        return false;
+    error_clear(err);
+    return true;
+}
+
 static int make_directories(const struct session *s, struct error *err) {
     cleanup_free char *labs = xasprintf("%s/labs", s->home), *own = xasprintf("%s/labs/%s", s->home, s->lab_id);
     if ((mkdir(labs, 0700) && errno != EEXIST) || (mkdir(own, 0700) && errno != EEXIST))

@@ -32,6 +32,9 @@ int session_from_file(struct session *s, struct cli *cli, const char *file, cons
  */
 int session_from_name(struct session *s, struct cli *cli, const char *name, const char *verb,
                       struct error *err) NESTOR_CHECKED;
+/* After session_from_name failed: whether it is because the lab was taken down, as the history tells. Then err is
+ * cleared: a lab that is down is no unknown lab. */
+bool session_taken_down(const struct session *s, struct error *err);
 /* Writes the lab's row and makes its secret, if that was not done yet. Reloads what is recorded. */
 int session_record(struct session *s, struct error *err) NESTOR_CHECKED;
 /* Builds the inventory (`with_lab`: what is wanted too) and opens the reach. Replaces earlier ones. */

@@ -36,7 +36,8 @@ struct edge {
 struct row_plan {
     uint32_t reached; /* its reach, and */
     uint32_t entry;   /* the last of reach and verify, for what is made inside; NO_STEP while nothing was planned */
-    bool gone;        /* it or a machine around it is removed or replaced: whatever was inside has vanished */
+    bool gone;        /* it or a machine around it is made anew or removed: whatever was inside has vanished */
+    bool removed;     /* by a remove step, its own or that of a machine around it, which forgets what was inside, too */
     bool cycled;      /* it or a machine around it is stopped and started: what was inside is off */
     bool opened;      /* reach and verify are in the plan, or not needed */
 };
@@ -195,9 +196,9 @@ static enum change decide(const struct planner *p, const struct row *row, const 
                           const char **reason) {
     const struct row *parent = row->parent == LAB_NONE ? NULL : &p->inv->rows[row->parent];
     if (!row->wanted) {
-        bool inside = around && around->gone && row->recorded;
-        *reason = inside ? "goes with its hypervisor" : "no longer in the lab file";
-        return inside || is_there(row, around) ? CHANGE_REMOVE : CHANGE_NONE;
+        /* One that is recorded only was removed by a nestor that could not tell any more: the record is to go. */
+        *reason = around && around->gone ? "goes with its hypervisor" : "no longer in the lab file";
+        return row->recorded || is_there(row, around) ? CHANGE_REMOVE : CHANGE_NONE;
     }
     if (!is_there(row, around)) {
         *reason = !row->recorded           ? "not there"
@@ -244,6 +245,7 @@ static void plan_row(struct planner *p, uint32_t r) {
     p->plan->changes[r] = change;
     p->plan->reasons[r] = reason;
     mine->gone = around && around->gone;
+    mine->removed = around && around->removed;
     mine->cycled = around && around->cycled;
     switch (change) {
     case CHANGE_CREATE:
@@ -251,7 +253,7 @@ static void plan_row(struct planner *p, uint32_t r) {
         add_create(p, r, reason, NO_STEP);
         break;
     case CHANGE_REPLACE:
-        mine->gone = true;
+        mine->gone = mine->removed = true;
         add_create(p, r, reason, add_row_step(p, STEP_REMOVE, r, reason, true, open_inside(p, row->parent)));
         break;
     case CHANGE_START:
@@ -269,9 +271,9 @@ static void plan_row(struct planner *p, uint32_t r) {
         add_checks(p, r, reason, true, open_inside(p, row->parent));
         break;
     case CHANGE_REMOVE:
-        if (!mine->gone)
+        if (!mine->removed)
             add_row_step(p, STEP_REMOVE, r, reason, true, open_inside(p, row->parent));
-        mine->gone = true;
+        mine->gone = mine->removed = true;
         break;
     case CHANGE_NONE:
         break;
@@ -329,16 +331,25 @@ int plan_up(const struct inventory *inv, struct plan **ret, struct error *err) {
     return 0;
 }
 
+/* After all removals on the host. Not only after some: a killed `up` may have brought images and no machine yet. */
+static void add_prune(struct planner *p, uint32_t host, const uint32_t *removes) {
+    uint32_t prune = add_step(
+        p, (struct step){.kind = STEP_PRUNE, .row = LAB_NONE, .host = host, .reason = "images no machine uses"},
+        NO_STEP);
+    for (uint32_t r = 0; r < p->inv->nrows; r++)
+        if (removes[r] != NO_STEP && p->inv->rows[r].host == host)
+            add_edge(p, removes[r], prune);
+    p->plan->steps[prune].change = p->plan->steps[prune].ndeps > 0;
+    p->plan->nchanges += p->plan->steps[prune].change;
+}
+
 /* Removing a machine removes everything inside it, so only the outermost ones need a step. A machine whose presence
  * is not known is removed too: remove succeeds when there is nothing. */
 int plan_down(const struct inventory *inv, struct plan **ret, struct error *err) {
     (void)err;
     struct planner p;
     begin(&p, inv, "down");
-    uint32_t *prunes = xmalloc((inv->nhosts + 1) * sizeof *prunes);
     uint32_t *removes = xmalloc((inv->nrows + 1) * sizeof *removes);
-    for (size_t h = 0; h < inv->nhosts; h++)
-        prunes[h] = NO_STEP;
     for (uint32_t r = 0; r < inv->nrows; r++) {
         const struct row *row = &inv->rows[r];
         removes[r] = NO_STEP;
@@ -349,20 +360,8 @@ int plan_down(const struct inventory *inv, struct plan **ret, struct error *err)
         if (row->parent == LAB_NONE)
             removes[r] = add_row_step(&p, STEP_REMOVE, r, "down", true, NO_STEP);
     }
-    for (uint32_t r = 0; r < inv->nrows; r++) {
-        uint32_t h = inv->rows[r].host;
-        if (removes[r] == NO_STEP)
-            continue;
-        if (prunes[h] == NO_STEP)
-            prunes[h] = add_step(
-                &p,
-                (struct step){
-                    .kind = STEP_PRUNE, .row = LAB_NONE, .host = h, .reason = "images no machine uses", .change = true},
-                removes[r]);
-        else
-            add_edge(&p, removes[r], prunes[h]);
-    }
-    free(prunes);
+    for (uint32_t h = 0; h < inv->nhosts; h++)
+        add_prune(&p, h, removes);
     free(removes);
     finish(&p);
     *ret = p.plan;

@@ -127,6 +127,33 @@ static void branch_that_left_the_spec_goes_with_its_root(void **state) {
     plan_release(&p);
 }
 
+/* Killed between a removal and its record: the record goes by the same step. */
+static void record_of_a_removed_machine_is_forgotten(void **state) {
+    (void)state;
+    expect("lab: lab\nhosts: { local: { driver: fake } }\nmachines:\n  a: { template: tiny }\n",
+           "lab/a on\nlab/b absent", "up", "remove lab/b (no longer in the lab file)\n");
+}
+
+/* Its guest hypervisor is made anew, not removed: so nothing else forgets it. */
+static void machine_that_left_the_spec_is_forgotten_in_a_new_hypervisor(void **state) {
+    (void)state;
+    struct planned p;
+    plan_prepare(&p, nested, "lab/kvm1 absent\nlab/kvm1/web1 unknown\nlab/kvm1/web2 unknown");
+    assert_non_null(
+        strstr(plan_render(&p, "up"), "remove lab/kvm1/web2 (goes with its hypervisor) < verify lab/kvm1\n"));
+    plan_release(&p);
+}
+
+static void machine_that_left_the_spec_goes_with_the_replaced_hypervisor(void **state) {
+    (void)state;
+    struct planned p;
+    plan_prepare(&p, nested, "lab/kvm1 on digest=older\nlab/kvm1/web1 on\nlab/kvm1/web2 on");
+    assert_null(strstr(plan_render(&p, "up"), "remove lab/kvm1/web2"));
+    uint32_t web2 = inventory_find(p.inv, "lab/kvm1/web2");
+    assert_int_equal(p.plan->changes[web2], CHANGE_REMOVE);
+    plan_release(&p);
+}
+
 static void interrupted_machine_is_checked(void **state) {
     (void)state;
     struct planned p;
@@ -160,6 +187,16 @@ static void down_removes_what_is_only_recorded(void **state) {
     expect(NULL, "lab/a unknown", "down", "remove lab/a (down)\nprune local (images no machine uses) < remove lab/a\n");
 }
 
+/* Images are brought before the first machine is recorded. */
+static void down_of_no_machines_still_prunes(void **state) {
+    (void)state;
+    struct planned p;
+    plan_prepare(&p, NULL, "");
+    assert_string_equal(plan_render(&p, "down"), "prune local (images no machine uses) look\n");
+    assert_int_equal(p.plan->nchanges, 0);
+    plan_release(&p);
+}
+
 static void demand_counts_only_what_the_host_must_give(void **state) {
     (void)state;
     struct planned p;
@@ -190,10 +227,14 @@ int main(void) {
         cmocka_unit_test(nesting_that_was_switched_off_needs_a_power_cycle),
         cmocka_unit_test(machine_that_left_the_spec_is_removed),
         cmocka_unit_test(branch_that_left_the_spec_goes_with_its_root),
+        cmocka_unit_test(record_of_a_removed_machine_is_forgotten),
+        cmocka_unit_test(machine_that_left_the_spec_is_forgotten_in_a_new_hypervisor),
+        cmocka_unit_test(machine_that_left_the_spec_goes_with_the_replaced_hypervisor),
         cmocka_unit_test(interrupted_machine_is_checked),
         cmocka_unit_test(incomplete_machine_is_replaced),
         cmocka_unit_test(down_removes_the_outermost_and_prunes),
         cmocka_unit_test(down_removes_what_is_only_recorded),
+        cmocka_unit_test(down_of_no_machines_still_prunes),
         cmocka_unit_test(demand_counts_only_what_the_host_must_give),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
