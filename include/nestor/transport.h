@@ -22,7 +22,8 @@ struct access;
 /* A command for a POSIX shell at the other end ("sh -c" semantics). Exactly one of the input forms and one of
  * the output forms is used: fds when >= 0 (borrowed, for `nestor exec`), else buffers. */
 struct command {
-    const char *script; /* over SSH at most 32000 bytes once quoted: more is ERR_UNSUPPORTED, pass it as input */
+    const char *script; /* Over SSH at most 32000 bytes once quoted: more is ERR_UNSUPPORTED, pass it as input. A
+                         * Dropbear hangs up on more than about 9000. */
     const void *input; /* bytes for stdin, may be NULL */
     size_t input_len;
     int in_fd, out_fd, err_fd; /* -1: use buffers; see COMMAND() */
