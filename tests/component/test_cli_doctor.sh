@@ -20,7 +20,7 @@ got=0
 PATH="$work/empty" "$nestor" doctor one.yaml >out 2>err || got=$?
 out=$(cat out)
 is "$got" 1
-has "$out" "fail  qemu-system-x86_64  not installed; for hosts with driver qemu"
+has "$out" "fail  qemu-system-x86_64      not installed; for hosts with driver qemu"
 has "$out" "mend: apt-get install qemu-system-x86"
 has "$out" "warn  ssh "
 
