@@ -33,6 +33,8 @@ static const struct {
 } status_of[STEP_KIND_MAX] = {
     [STEP_CREATE] = {"creating", "created"},
     [STEP_START] = {NULL, "running"},
+    [STEP_REACH] = {NULL, "running"}, /* whatever an earlier try said */
+    [STEP_VERIFY] = {NULL, "running"},
     [STEP_STOP] = {NULL, "stopped"},
     [STEP_REMOVE] = {"removing", NULL},
 };
