@@ -4,10 +4,12 @@
  *  - The state says what nestor did and believed; what exists is asked from the hypervisors (driver.h observe).
  *  - No transaction is open across network I/O. One thread writes.
  *  - A second nestor on the database waits up to 10 s for a write lock, then gets ERR_LOCKED naming the holder's
- *    process id. One lab is worked on by one nestor at a time: state_lock_lab.
+ *    process id. One lab is worked on by one nestor at a time: lab_lock_take.
  *  - A database that is not ours or is damaged: ERR_STATE_CORRUPT with what to do; written by a newer nestor:
  *    ERR_STATE_TOO_NEW with both versions; disk full: ERR_DISK_FULL, and nothing half-written.
  *  - Older databases are migrated in place, each version in one transaction with user_version.
+ *  - A struct state belongs to one thread at a time; another thread opens its own.
+ *  - After a failed write inside a transaction: state_rollback. Until then every further write is refused.
  * Strings in returned records are owned by the record's arena.
  */
 #ifndef NESTOR_STATE_H
@@ -32,7 +34,7 @@ struct state;
 const char *nestor_home(struct error *err);
 const char *nestor_cache(struct error *err);
 
-/* Opens and migrates home/state.db. ctx bounds the waiting for locks. */
+/* Opens home/state.db, made if it is not there (home must be), and migrates it. */
 int state_open(const char *home, struct state **ret, struct error *err) NESTOR_CHECKED;
 void state_close(struct state *s); /* NULL-safe */
 
@@ -45,7 +47,7 @@ struct lab_record {
     const char *file; /* absolute path the spec came from, "" if unknown */
     const char *spec; /* the text last applied (or being applied) */
     size_t spec_len;
-    int64_t created_at, updated_at;
+    int64_t created_at, updated_at; /* unix seconds */
     bool removing; /* a down was begun and not finished */
 };
 void lab_record_free(struct lab_record *r); /* NULL-safe; frees the struct too */
@@ -55,16 +57,18 @@ int state_lab_find(struct state *s, const char *name, struct lab_record **ret, s
 /* Calls fn for each lab by name; record borrowed for the call. */
 int state_lab_each(struct state *s, void (*fn)(void *data, const struct lab_record *record), void *data,
                    struct error *err) NESTOR_CHECKED;
-/* Writes the lab's row: inserts with a new id, or updates spec and file of the one with that name. id[17] out. */
+/* Writes the lab's row: inserts with a new id, or updates spec and file of the one with that name and takes back its
+ * `removing`. id[17] out. */
 int state_lab_put(struct state *s, const char *name, const char *file, const char *spec, size_t spec_len,
                   char id[LAB_ID_LEN + 1], struct error *err) NESTOR_CHECKED;
 int state_lab_set_removing(struct state *s, const char *lab_id, struct error *err) NESTOR_CHECKED;
-/* Forgets the lab: every row of it, in one transaction. */
+/* Forgets the lab, its hosts, machines and evidence, in one transaction. Its runs and journal stay as history (the
+ * newest 10,000 entries of all labs). */
 int state_lab_delete(struct state *s, const char *lab_id, struct error *err) NESTOR_CHECKED;
 
 /* An exclusive hold on a lab, by a lock file home/locks/NAME.lock that the kernel releases when the process ends
- * in any way. Waits until ctx ends, then ERR_LOCKED: "process 4242 (nestor up) is working on lab 'x'".
- * Release with lab_lock_release. */
+ * in any way. Waits until ctx ends, then ERR_LOCKED about the lab: "process 4242 (nestor up) is working on it"; `verb`
+ * is the "nestor up". ERR_CANCELLED. Release with lab_lock_release; the file stays. */
 struct lab_lock {
     int fd;
 };
@@ -127,7 +131,7 @@ int state_machine_delete(struct state *s, const char *lab_id, const char *path, 
 
 /* --- evidence --- */
 
-/* Keeps the newest per machine and the history; probes are stored as JSON. */
+/* Keeps the newest ten per machine; probes are stored as JSON. The machine must be recorded. */
 int state_evidence_put(struct state *s, const char *lab_id, const char *path, const struct evidence *e,
                        struct error *err) NESTOR_CHECKED;
 struct evidence_record {
@@ -142,7 +146,7 @@ int state_evidence_each(struct state *s, const char *lab_id, void (*fn)(void *da
 
 /* --- the journal: intent before, outcome after; also what `nestor events` shows --- */
 
-/* A run is one up, down or repair. */
+/* A run is one up, down or repair. Closes the lab's runs that were killed (outcome "interrupted"). */
 int state_run_start(struct state *s, const char *lab_id, const char *verb, int64_t *ret_run, struct error *err)
     NESTOR_CHECKED;
 int state_run_end(struct state *s, int64_t run, const char *outcome, struct error *err) NESTOR_CHECKED;

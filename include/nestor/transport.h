@@ -22,7 +22,8 @@ struct access;
 /* A command for a POSIX shell at the other end ("sh -c" semantics). Exactly one of the input forms and one of
  * the output forms is used: fds when >= 0 (borrowed, for `nestor exec`), else buffers. */
 struct command {
-    const char *script;
+    const char *script; /* Over SSH at most 32000 bytes once quoted: more is ERR_UNSUPPORTED, pass it as input. A
+                         * Dropbear hangs up on more than about 9000. */
     const void *input; /* bytes for stdin, may be NULL */
     size_t input_len;
     int in_fd, out_fd, err_fd; /* -1: use buffers; see COMMAND() */
@@ -39,7 +40,9 @@ void command_result_free(struct command_result *r);
 
 /* Runs the command to its end. Returns 0 whatever its exit status; -1 only if it could not be run or followed:
  * ERR_TIMEOUT, ERR_CANCELLED, ERR_UNREACHABLE (connection lost, retry set), ERR_PROTOCOL. *ret is filled on
- * success, and owned by the caller. A command whose context ends is killed (local) or its channel closed. */
+ * success, and owned by the caller. A command whose context ends is killed with its process group (local) or its
+ * channel is closed (SSH; a process there that neither reads nor writes goes on). What a local command left running
+ * in the background is not waited for; over SSH the end comes when nobody holds its output any more, as for ssh(1). */
 int access_run(struct access *a, const struct command *command, struct command_result *ret, const struct context *ctx,
                struct error *err) NESTOR_CHECKED;
 /* As access_run, and a non-zero status is ERR_PROCESS with the last line of its standard error as the cause.
@@ -56,7 +59,8 @@ int access_put(struct access *a, const char *local_path, const char *remote_path
                void *progress_data, const struct context *ctx, struct error *err) NESTOR_CHECKED;
 
 /* A connected, non-blocking stream socket to host:port as seen from there. The caller closes it. Errors:
- * ERR_CONNECT_REFUSED and ERR_UNREACHABLE (retry set), ERR_TIMEOUT. */
+ * ERR_CONNECT_REFUSED and ERR_UNREACHABLE (retry set), ERR_TIMEOUT; ERR_UNSUPPORTED when its SSH server forwards
+ * nothing. */
 int access_dial(struct access *a, const char *host, uint16_t port, int *ret_fd, const struct context *ctx,
                 struct error *err) NESTOR_CHECKED;
 
@@ -76,8 +80,9 @@ struct ssh_target {
     uint16_t port;
     const char *user;
     const char *host_key; /* "ssh-ed25519 AAAA...": the pinned key. NULL is refused: ERR_HOST_KEY_UNKNOWN */
-    const char *private_key; /* PEM text of the user's key; borrowed for the call, never copied to disk or logs */
-    const char *public_key;
+    const char *private_key; /* PEM text of the user's key, never put on disk or into logs. A copy is kept until the
+                              * access is closed, then wiped: more connections may be made for many calls at once */
+    const char *public_key;  /* may be NULL: the private key holds it */
 };
 /* One attempt. Match, unknown and changed are three answers: only match connects; another key of the same or
  * another type is ERR_HOST_KEY_CHANGED. ERR_AUTH when the user key is refused (retry is set: during boot a guest

@@ -90,7 +90,9 @@ int cli_main(int argc, char **argv) {
     }
     if (is_word(argv[1], "--help", "-h", "help")) {
         const struct cli_command *about = argc > 2 ? command_find(argv[2]) : NULL;
-        if (about)
+        if (argc > 2 && strcmp(argv[2], "--markdown") == 0)
+            help_print_markdown(stdout);
+        else if (about)
             help_print_command(about, stdout);
         else
             help_print(stdout);

@@ -77,6 +77,7 @@ int options_parse(const struct cli_command *command, int argc, char **argv, void
 /* What each prints. */
 void help_print(FILE *out);
 void help_print_command(const struct cli_command *command, FILE *out);
+void help_print_markdown(FILE *out); /* docs/cli.md */
 void error_print(const struct error *err, bool color, FILE *out);
 int exit_code_of(const struct error *err);
 

@@ -179,11 +179,15 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
     return remove(path);
 }
 
+int remove_tree(const char *path, struct error *err) {
+    if (nftw(path, remove_entry, 8, FTW_DEPTH | FTW_PHYS) && errno != ENOENT)
+        return error_set_errno(err, errno, path, "cannot remove it");
+    return 0;
+}
+
 int session_forget_files(const struct session *s, struct error *err) {
     cleanup_free char *path = xasprintf("%s/labs/%s", s->home, s->lab_id);
-    if (nftw(path, remove_entry, 8, FTW_DEPTH | FTW_PHYS) && errno != ENOENT)
-        return error_set_errno(err, errno, path, "cannot remove the lab's directory");
-    return 0;
+    return remove_tree(path, err);
 }
 
 int split_machine_path(const char *path, char **ret_lab, struct error *err) {

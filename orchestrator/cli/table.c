@@ -5,5 +5,6 @@ extern const struct cli_command cmd_init, cmd_validate, cmd_plan, cmd_up, cmd_st
     cmd_down, cmd_gc, cmd_doctor, cmd_image, cmd_graph, cmd_events, cmd_completion;
 
 const struct cli_command *const commands[] = {
-    &cmd_plan, &cmd_up, &cmd_status, &cmd_ssh, &cmd_exec, &cmd_verify, &cmd_down, NULL,
+    &cmd_init, &cmd_validate, &cmd_plan,   &cmd_up,    &cmd_status, &cmd_ssh,    &cmd_exec,       &cmd_verify,
+    &cmd_down, &cmd_gc,       &cmd_doctor, &cmd_image, &cmd_graph,  &cmd_events, &cmd_completion, NULL,
 };

@@ -11,8 +11,8 @@ enum {
     ROOT_ENTRIES = 64,
     ENTRY = 32,
     ROOT_SECTORS = ROOT_ENTRIES * ENTRY / SECTOR,
-    FIRST_CLUSTER = 2,   /* the FAT's entries 0 and 1 are not clusters */
-    CLUSTERS_MIN = 1013, /* with everything around them: 512 KiB */
+    FIRST_CLUSTER = 2, /* the FAT's entries 0 and 1 are not clusters */
+    CLUSTERS_MIN = 57, /* with everything around them: 32 KiB; it may have to travel into a machine that is emulated */
     CLUSTERS_MAX = 4084, /* one more, and a reader takes the volume for FAT16 */
     END_OF_CHAIN = 0xfff,
     MEDIA_FIXED = 0xf8,

@@ -21,7 +21,7 @@ struct fat_file {
     size_t len;
 };
 
-/* Appends a volume of at least 512 KiB to *ret. label: at most 11 upper-case letters. ERR_CAPACITY when the files
+/* Appends a volume of at least 32 KiB to *ret. label: at most 11 upper-case letters. ERR_CAPACITY when the files
  * need more than FAT12's 4084 clusters. */
 int fat_write(const char *label, const struct fat_file *files, size_t n, struct buffer *ret,
               struct error *err) NESTOR_CHECKED;

@@ -199,6 +199,22 @@ static int perform(void *data, uint32_t task) {
 
 /* --- the plan as tasks --- */
 
+/* All steps of a machine are as urgent as its first, and ties go by the plan's order: what was begun is brought to its
+ * end before the next is begun. By the critical path alone, a hypervisor would create all its guest hypervisors before
+ * it starts the first, and all that time nothing could be done inside them. */
+static void finish_what_was_begun(const struct plan *plan, uint64_t *priority) {
+    uint64_t *first = xcalloc(plan->inventory->nrows, sizeof *first);
+    for (size_t i = 0; i < plan->nsteps; i++) {
+        const struct step *s = &plan->steps[i];
+        if (!about_machine(s))
+            continue;
+        if (!first[s->row])
+            first[s->row] = priority[i];
+        priority[i] = first[s->row];
+    }
+    free(first);
+}
+
 static struct task *make_tasks(const struct run *r, uint32_t *pool_units) {
     const struct plan *plan = r->plan;
     const struct inventory *inv = r->inv;
@@ -223,6 +239,7 @@ static struct task *make_tasks(const struct run *r, uint32_t *pool_units) {
         cost[i] = cost_of[s->kind];
     }
     schedule_priorities(tasks, plan->nsteps, plan->next, cost, priority);
+    finish_what_was_begun(plan, priority);
     for (size_t i = 0; i < plan->nsteps; i++)
         tasks[i].priority = priority[i];
     free(cost);

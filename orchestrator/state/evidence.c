@@ -8,7 +8,8 @@
 
 /* Output of a guest may be any bytes; verify keeps it printable, but UTF-8 it need not be. JSON is. */
 static json_t *json_text(const char *s) {
-    json_t *whole = json_string(s ? s : "");
+    s = s ? s : "";
+    json_t *whole = json_string(s);
     if (whole)
         return whole;
     cleanup_buffer struct buffer ascii = {0};

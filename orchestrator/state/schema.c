@@ -106,7 +106,7 @@ static int check_fresh(struct state *s, struct error *err) {
     return version || objects ? sql_error_corrupt(s->path, "a database, but not one of nestor's", err) : 0;
 }
 
-int schema_check(struct state *s, struct error *err) {
+static int check_mark(struct state *s, struct error *err) {
     int64_t application, version;
     if (sql_number(s, "read the database's mark", "PRAGMA application_id", &application, err))
         return -1;
@@ -123,6 +123,15 @@ int schema_check(struct state *s, struct error *err) {
         return error_mend(err, "use the newer nestor, or set NESTOR_HOME to another folder");
     }
     return 0;
+}
+
+/* All of one moment: between two looks, another nestor may make the database. */
+int schema_check(struct state *s, struct error *err) {
+    if (sql_exec(s, "begin reading", "BEGIN", err))
+        return -1;
+    int r = check_mark(s, err);
+    sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL); /* nothing was written */
+    return r;
 }
 
 static int apply(struct state *s, const struct migration *m, struct error *err) {

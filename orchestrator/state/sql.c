@@ -1,7 +1,6 @@
 #include "state/state_priv.h"
 
 #include <errno.h>
-#include <string.h>
 
 static const struct statement {
     const char *purpose, *sql;
@@ -11,29 +10,37 @@ static const struct statement {
 #undef X
 };
 
-struct value text(const char *s) {
-    return s ? text_n(s, strlen(s)) : text_n("", 0);
-}
-
-struct value text_or_null(const char *s) {
-    return s ? text(s) : (struct value){.type = VALUE_NULL};
-}
-
 /* --- errors --- */
 
-#define MEND_FULL "free some space, then run the same command again: it continues where it stopped"
 #define MEND_ACCESS "check that the folder and the file belong to you and can be written"
 
 static const struct meaning {
-    int result; /* SQLite's primary result code */
+    int result; /* SQLite's primary result code; 0: any other */
     enum error_code code;
     const char *mend;
 } meanings[] = {
-    {SQLITE_FULL, ERR_DISK_FULL, MEND_FULL},  {SQLITE_IOERR, ERR_IO, "check the disk (dmesg) and its file system"},
-    {SQLITE_CANTOPEN, ERR_IO, MEND_ACCESS},   {SQLITE_READONLY, ERR_IO, MEND_ACCESS},
-    {SQLITE_PERM, ERR_IO, MEND_ACCESS},       {SQLITE_CORRUPT, ERR_STATE_CORRUPT, NULL},
+    {SQLITE_FULL, ERR_DISK_FULL, "free some space, then run the same command again: it continues where it stopped"},
+    {SQLITE_IOERR, ERR_IO, "check the disk and its file system: dmesg"},
+    {SQLITE_CANTOPEN, ERR_IO, MEND_ACCESS},
+    {SQLITE_READONLY, ERR_IO, MEND_ACCESS},
+    {SQLITE_PERM, ERR_IO, MEND_ACCESS},
+    {SQLITE_BUSY, ERR_LOCKED, NULL},
+    {SQLITE_LOCKED, ERR_LOCKED, NULL},
+    {SQLITE_CORRUPT, ERR_STATE_CORRUPT, NULL},
     {SQLITE_NOTADB, ERR_STATE_CORRUPT, NULL},
+    {0, ERR_INTERNAL, NULL},
 };
+
+static const struct meaning *meaning_of(sqlite3 *db, int result) {
+    /* Of the shared-memory file SQLite tells only "I/O error"; the system call's number says what it was. */
+    int primary = result & 0xff;
+    if (primary == SQLITE_IOERR && sqlite3_system_errno(db) == ENOSPC)
+        primary = SQLITE_FULL;
+    const struct meaning *m = meanings;
+    while (m->result && m->result != primary)
+        m++;
+    return m;
+}
 
 int sql_error_corrupt(const char *path, const char *cause, struct error *err) {
     error_set(err, ERR_STATE_CORRUPT, path, "%s", cause);
@@ -55,23 +62,15 @@ static int error_locked(struct state *s, const char *purpose, struct error *err)
 }
 
 int sql_error(struct state *s, int result, const char *purpose, struct error *err) {
-    int primary = result & 0xff;
-    struct meaning m = {primary, ERR_INTERNAL, NULL};
-    for (size_t i = 0; i < sizeof meanings / sizeof *meanings; i++)
-        if (meanings[i].result == primary)
-            m = meanings[i];
-    /* The shared-memory file cannot tell "full" from other trouble; the system call's number can. */
-    if (m.code == ERR_IO && sqlite3_system_errno(s->db) == ENOSPC)
-        m = meanings[0];
-
-    if (primary == SQLITE_BUSY || primary == SQLITE_LOCKED)
+    const struct meaning *m = meaning_of(s->db, result);
+    if (m->code == ERR_LOCKED)
         error_locked(s, purpose, err);
-    else if (m.code == ERR_STATE_CORRUPT)
-        sql_error_corrupt(s->path, primary == SQLITE_NOTADB ? "not a database" : "the database is damaged", err);
+    else if (m->code == ERR_STATE_CORRUPT)
+        sql_error_corrupt(s->path, m->result == SQLITE_NOTADB ? "not a database" : "the database is damaged", err);
     else
-        error_set(err, m.code, s->path, "cannot %s: %s (SQLite %d)", purpose, sqlite3_errmsg(s->db), result);
-    if (m.mend)
-        error_mend(err, "%s", m.mend);
+        error_set(err, m->code, s->path, "cannot %s: %s (SQLite %d)", purpose, sqlite3_errmsg(s->db), result);
+    if (m->mend)
+        error_mend(err, "%s", m->mend);
     if (err)
         err->native = result;
     return -1;

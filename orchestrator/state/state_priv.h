@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/types.h>
 
 #include <sqlite3.h>
@@ -41,8 +42,10 @@ static inline struct value integer(int64_t n) { return (struct value){.type = VA
 static inline struct value text_n(const char *s, size_t len) {
     return (struct value){.type = VALUE_TEXT, .text = s, .len = len};
 }
-struct value text(const char *s);         /* NULL is stored as "" */
-struct value text_or_null(const char *s); /* NULL is SQL's NULL */
+/* NULL is stored as "". */
+static inline struct value text(const char *s) { return s ? text_n(s, strlen(s)) : text_n("", 0); }
+/* NULL is SQL's NULL. */
+static inline struct value text_or_null(const char *s) { return s ? text(s) : (struct value){.type = VALUE_NULL}; }
 
 /* The values of a statement, in the order of its ?1, ?2 ...: an array and its length. */
 #define VALUES(...)                                                                                                    \

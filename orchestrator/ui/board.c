@@ -64,6 +64,10 @@ void board_plan(struct board *b, const struct plan *plan) {
 
 /* --- steps --- */
 
+bool was_interrupted(const struct event *e) {
+    return e->kind == EVENT_STEP_FAILED && e->error && e->error->code == ERR_CANCELLED;
+}
+
 static struct active *begin(struct board_row *row, const struct event *e) {
     struct active *a = xcalloc(1, sizeof *a), **at = &row->active;
     snprintf(a->step, sizeof a->step, "%s", e->step ? e->step : "");
@@ -127,6 +131,19 @@ static void end(struct board *b, struct board_row *row, const struct event *e) {
     row->worked = row->started ? e->at_ms - row->started : 0;
 }
 
+static void skip(struct board *b, struct board_row *row, const struct event *e) {
+    b->skipped++;
+    row->skipped = true;
+    row->interrupted = row->interrupted || was_interrupted(e);
+}
+
+static void fail(struct board *b, struct board_row *row, const struct event *e) {
+    b->failed++;
+    if (!row->failed && e->error)
+        row->error = *e->error;
+    row->failed = true;
+}
+
 struct active *board_take(struct board *b, const struct event *e) {
     struct board_row *row = board_find(b, e->path);
     bool about_step = e->kind >= EVENT_STEP_START && e->kind <= EVENT_STEP_SKIPPED;
@@ -146,25 +163,16 @@ struct active *board_take(struct board *b, const struct event *e) {
         return progress(b, row, e);
     if (!row)
         return NULL;
-    switch (e->kind) {
-    case EVENT_STEP_START:
+    if (e->kind == EVENT_STEP_START)
         return begin(row, e);
-    case EVENT_STEP_DONE:
+    if (e->kind == EVENT_STEP_DONE)
         b->done++;
-        break;
-    case EVENT_STEP_SKIPPED:
-        b->skipped++;
-        row->skipped = true;
-        break;
-    case EVENT_STEP_FAILED:
-        b->failed++;
-        if (!row->failed && e->error)
-            row->error = *e->error;
-        row->failed = true;
-        break;
-    default:
+    else if (e->kind == EVENT_STEP_SKIPPED || was_interrupted(e))
+        skip(b, row, e);
+    else if (e->kind == EVENT_STEP_FAILED)
+        fail(b, row, e);
+    else
         return NULL;
-    }
     end(b, row, e);
     return NULL;
 }

@@ -20,6 +20,7 @@ struct format {
     void (*close)(int depth, FILE *out);
     void (*node)(const struct label *l, int depth, FILE *out);
     void (*end)(FILE *out);
+    void (*paint)(const struct label *l, FILE *out); /* after the end, for each machine; may be NULL */
 };
 
 static const struct {
@@ -127,13 +128,6 @@ static void mermaid_label(const struct label *l, FILE *out) {
     fputs("\"]\n", out);
 }
 
-static void mermaid_paint(const struct label *l, int depth, FILE *out) {
-    if (!l->state)
-        return;
-    indent(depth, out);
-    fprintf(out, "class m%zu %s\n", l->number, l->state);
-}
-
 static void mermaid_begin(const char *lab, FILE *out) {
     fputs("---\ntitle: \"", out);
     mermaid_text(lab, out);
@@ -144,7 +138,6 @@ static void mermaid_open(const struct label *l, int depth, FILE *out) {
     indent(depth, out);
     fputs("subgraph ", out);
     mermaid_label(l, out);
-    mermaid_paint(l, depth + 1, out);
 }
 
 static void mermaid_close(int depth, FILE *out) {
@@ -155,7 +148,6 @@ static void mermaid_close(int depth, FILE *out) {
 static void mermaid_node(const struct label *l, int depth, FILE *out) {
     indent(depth, out);
     mermaid_label(l, out);
-    mermaid_paint(l, depth, out);
 }
 
 static void mermaid_end(FILE *out) {
@@ -163,9 +155,14 @@ static void mermaid_end(FILE *out) {
         fprintf(out, "  classDef %s fill:%s,stroke:%s\n", paints[i].state, paints[i].fill, paints[i].line);
 }
 
+static void mermaid_paint(const struct label *l, FILE *out) {
+    if (l->state)
+        fprintf(out, "  class m%zu %s\n", l->number, l->state);
+}
+
 static const struct format formats[] = {
-    {"dot", dot_begin, dot_open, dot_close, dot_node, dot_end},
-    {"mermaid", mermaid_begin, mermaid_open, mermaid_close, mermaid_node, mermaid_end},
+    {"dot", dot_begin, dot_open, dot_close, dot_node, dot_end, NULL},
+    {"mermaid", mermaid_begin, mermaid_open, mermaid_close, mermaid_node, mermaid_end, mermaid_paint},
 };
 
 /* --- the walk --- */
@@ -218,6 +215,27 @@ static void print_branches(const struct graph *g, uint32_t host) {
     free(open);
 }
 
+static bool is_empty(const struct inventory *inv, uint32_t host) {
+    for (size_t i = 0; i < inv->nrows; i++)
+        if (inv->rows[i].host == host)
+            return false;
+    return true;
+}
+
+static void print_hosts(const struct graph *g) {
+    const struct inventory *inv = g->inv;
+    for (uint32_t h = 0; h < inv->nhosts; h++) {
+        const struct inventory_host *host = &inv->hosts[h];
+        struct label label = {
+            .id = host->name, .number = inv->nrows + h, .name = host->name, .kind = host->driver->name};
+        if (is_empty(inv, h))
+            continue;
+        g->format->open(&label, 1, g->out);
+        print_branches(g, h);
+        g->format->close(1, g->out);
+    }
+}
+
 void graph_print(const struct inventory *inv, const struct lab_view *view, const char *format, FILE *out) {
     struct graph g = {.inv = inv, .view = view, .format = &formats[0], .out = out};
     const char **paths = xcalloc(inv->nrows, sizeof *paths);
@@ -229,14 +247,11 @@ void graph_print(const struct inventory *inv, const struct lab_view *view, const
     tree_build(paths, inv->nrows, &g.tree);
     free(paths);
     g.format->begin(inv->lab_name, out);
-    for (uint32_t h = 0; h < inv->nhosts; h++) {
-        const struct inventory_host *host = &inv->hosts[h];
-        struct label label = {
-            .id = host->name, .number = inv->nrows + h, .name = host->name, .kind = host->driver->name};
-        g.format->open(&label, 1, out);
-        print_branches(&g, h);
-        g.format->close(1, out);
-    }
+    print_hosts(&g);
     g.format->end(out);
+    for (uint32_t i = 0; g.format->paint && i < inv->nrows; i++) {
+        struct label label = label_of(&g, i);
+        g.format->paint(&label, out);
+    }
     tree_free(&g.tree);
 }

@@ -10,63 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ui/crowd.h"
+#include "ui/pen.h"
 #include "ui/progress.h"
 
 #define LABEL_COLUMNS 22
 #define TIME_COLUMNS 8
-#define BAR_COLUMNS 20
-
-/* Writes one line after the other, never beyond the right edge. */
-struct pen {
-    const struct look *look;
-    const struct glyphs *g;
-    struct buffer *out;
-    size_t left;
-};
-
-static void pen_line(struct pen *p) { p->left = p->look->columns > 1 ? p->look->columns - 1 : 1; }
-
-static void pen_end(struct pen *p) {
-    buffer_putc(p->out, '\n');
-    pen_line(p);
-}
-
-static void pen_put(struct pen *p, enum tint how, const char *text) {
-    if (!p->left || !*text)
-        return;
-    buffer_puts(p->out, tint(p->look->color, how));
-    p->left -= text_put_safe(p->out, text, p->left, p->look->utf8);
-    if (how != TINT_NONE)
-        buffer_puts(p->out, tint_end(p->look->color));
-}
-
-static void pen_put_padded(struct pen *p, enum tint how, const char *text, size_t width) {
-    size_t before = p->left;
-    cleanup_buffer struct buffer cut = {0};
-    text_put_safe(&cut, text, width, p->look->utf8);
-    pen_put(p, how, buffer_str(&cut));
-    for (size_t used = before - p->left; used < width && p->left; used++, p->left--)
-        buffer_putc(p->out, ' ');
-}
-
-unsigned share_of(uint64_t done, uint64_t total, unsigned parts) {
-    return done >= total ? parts : (unsigned)((double)done / (double)total * parts);
-}
-
-static void pen_put_bar(struct pen *p, uint64_t done, uint64_t total) {
-    unsigned full = share_of(done, total, BAR_COLUMNS);
-    if (p->left <= BAR_COLUMNS)
-        return;
-    buffer_puts(p->out, tint(p->look->color, TINT_GOOD));
-    for (unsigned i = 0; i < full; i++)
-        buffer_puts(p->out, p->g->bar_full);
-    buffer_puts(p->out, tint_end(p->look->color));
-    buffer_puts(p->out, tint(p->look->color, TINT_DIM));
-    for (unsigned i = full; i < BAR_COLUMNS; i++)
-        buffer_puts(p->out, p->g->bar_empty);
-    buffer_puts(p->out, tint_end(p->look->color));
-    p->left -= BAR_COLUMNS;
-}
 
 /* --- words --- */
 
@@ -113,18 +62,6 @@ void put_amount(struct buffer *out, const struct active *a) {
 
 /* --- the lines of one machine --- */
 
-enum condition { WAITING, RUNNING, READY, FAILED, SKIPPED };
-
-static enum condition condition_of(const struct board_row *row) {
-    if (row->active)
-        return RUNNING;
-    if (row->failed)
-        return FAILED;
-    if (row->skipped)
-        return SKIPPED;
-    return row->started && row->todo == 0 ? READY : WAITING;
-}
-
 static void put_sign(struct pen *p, enum condition c) {
     static const enum tint tints[] = {TINT_DIM, TINT_NONE, TINT_GOOD, TINT_BAD, TINT_DIM};
     const char *const signs[] = {p->g->waiting, "", p->g->good, p->g->bad, p->g->skipped};
@@ -163,6 +100,8 @@ static void put_ended(struct pen *p, const struct board_row *row, enum condition
     char label[64] = "";
     if (c == FAILED)
         snprintf(label, sizeof label, "%s failed", row->last);
+    else if (c == SKIPPED && row->interrupted)
+        snprintf(label, sizeof label, "%s interrupted", row->last);
     else if (c == SKIPPED)
         snprintf(label, sizeof label, "not done");
     else if (c == READY)
@@ -170,7 +109,7 @@ static void put_ended(struct pen *p, const struct board_row *row, enum condition
     else if (row->last[0])
         snprintf(label, sizeof label, "%s done", row->last);
     pen_put_padded(p, c == FAILED ? TINT_BAD : c == READY ? TINT_NONE : TINT_DIM, label, LABEL_COLUMNS);
-    if (row->worked && c != SKIPPED)
+    if (row->last[0] && c != SKIPPED)
         put_time(p, row->worked);
 }
 
@@ -189,14 +128,6 @@ static const char *name_of(const struct board_row *row, bool crowd) {
     const char *slash = crowd ? strchr(row->path, '/') : strrchr(row->path, '/');
     return slash ? slash + 1 : row->path;
 }
-
-struct picture {
-    const struct board *b;
-    int64_t now;
-    bool crowd;
-    size_t name_columns;
-    bool *shown; /* per row */
-};
 
 static void put_name(struct pen *p, const struct picture *v, size_t node, bool under) {
     const struct board_row *row = &v->b->rows[v->b->tree.nodes[node].item];
@@ -231,62 +162,6 @@ static void put_row(struct pen *p, const struct picture *v, size_t node) {
             tree_put_prefix(&v->b->tree, node, p->g, true, &indent);
         put_cause(p, row, v->crowd ? "  " : buffer_str(&indent));
     }
-}
-
-/* --- which machines are shown --- */
-
-static size_t lines_of(const struct board_row *row) {
-    size_t n = 1 + row->failed;
-    for (const struct active *a = row->active ? row->active->next : NULL; a; a = a->next)
-        n++;
-    return n;
-}
-
-/* Shows row if it fits; false once nothing more does. */
-static bool show(struct picture *v, size_t row, size_t *room) {
-    size_t n = lines_of(&v->b->rows[row]);
-    if (v->shown[row])
-        return true;
-    if (n > *room)
-        return false;
-    v->shown[row] = true;
-    *room -= n;
-    return true;
-}
-
-static void show_all_that_are(struct picture *v, enum condition c, size_t *room) {
-    for (size_t i = 0; i < v->b->n; i++)
-        if (condition_of(&v->b->rows[i]) == c && !show(v, i, room))
-            return;
-}
-
-static void show_latest(struct picture *v, size_t *room) {
-    for (;;) {
-        size_t latest = v->b->n;
-        for (size_t i = 0; i < v->b->n; i++)
-            if (!v->shown[i] && v->b->rows[i].ended &&
-                (latest == v->b->n || v->b->rows[i].ended > v->b->rows[latest].ended))
-                latest = i;
-        if (latest == v->b->n || !show(v, latest, room))
-            return;
-    }
-}
-
-/* All, if there is room. Else those being worked on, what failed (at most half of it), and what ended last. */
-static void choose(struct picture *v, const struct look *look) {
-    size_t all = 0, room = look->lines > 6 ? look->lines - 4 : 2; /* header, "and more", footer, cursor */
-    for (size_t i = 0; i < v->b->n; i++)
-        all += lines_of(&v->b->rows[i]);
-    v->crowd = all > room + 1; /* no "and more" line then */
-    if (!v->crowd) {
-        memset(v->shown, true, v->b->n * sizeof *v->shown);
-        return;
-    }
-    size_t half = look->last ? SIZE_MAX : room / 2, before = half;
-    show_all_that_are(v, FAILED, &half);
-    room -= before - half < room ? before - half : room;
-    show_all_that_are(v, RUNNING, &room);
-    show_latest(v, &room);
 }
 
 static void measure_names(struct picture *v, const struct look *look) {
@@ -371,7 +246,7 @@ void live_draw(const struct board *b, int64_t now, const struct look *look, stru
         return;
     }
     pen_line(&p);
-    choose(&v, look);
+    picture_choose(&v, look);
     measure_names(&v, look);
     if (b->lab[0]) {
         pen_put(&p, TINT_BOLD, b->lab);

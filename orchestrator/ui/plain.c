@@ -21,6 +21,10 @@ static void begin_line(const struct board *b, int64_t at, const char *path, cons
 static void put_failure(const struct event *e, const struct look *look, struct buffer *out) {
     char took[24];
     elapsed_format(e->elapsed_ms, took);
+    if (was_interrupted(e)) {
+        buffer_printf(out, "%s interrupted after %s", e->step ? e->step : "it", took);
+        return;
+    }
     buffer_printf(out, "%s%s failed%s after %s", tint(look->color, TINT_BAD), e->step ? e->step : "it",
                   tint_end(look->color), took);
     if (!e->error)
@@ -43,7 +47,7 @@ static bool tenth_reached(struct active *a) {
 static bool wanted(const struct event *e, struct active *active, bool quiet) {
     switch (e->kind) {
     case EVENT_STEP_FAILED:
-        return true;
+        return !quiet || !was_interrupted(e);
     case EVENT_WARNING:
         return e->text;
     case EVENT_NOTICE:

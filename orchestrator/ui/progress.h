@@ -34,6 +34,7 @@ struct board_row {
     int64_t worked;  /* from its first step to the end of its last one, ms */
     uint64_t ended;  /* counts up over the board: which ended last */
     bool failed, skipped;
+    bool interrupted; /* by the user: not done, but no failure either */
     struct error error;
 };
 
@@ -44,7 +45,7 @@ struct board {
     struct tree tree; /* of the rows; rebuilt when one is added */
     char lab[64], verb[16];
     int64_t began;
-    size_t steps, done, failed, skipped; /* steps: 0 if unknown */
+    size_t steps, done, failed, skipped; /* steps: 0 if unknown; skipped: with the interrupted ones */
     uint64_t endings;
     bool over;
 };
@@ -52,6 +53,8 @@ struct board {
 void board_plan(struct board *b, const struct plan *plan);
 /* Takes one event in. Returns the step it is about, if it goes on; NULL otherwise. Borrowed until the next event. */
 struct active *board_take(struct board *b, const struct event *e);
+/* A step that ended because the user wished so. */
+bool was_interrupted(const struct event *e);
 struct board_row *board_find(struct board *b, const char *path);
 void board_free(struct board *b);
 

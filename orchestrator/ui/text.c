@@ -1,6 +1,7 @@
 #include "ui/text.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -166,7 +167,7 @@ static size_t count_lines(const char *text) {
 void text_put_block(struct buffer *out, const char *text, const char *indent, size_t max_lines, bool utf8) {
     size_t n = count_lines(text);
     if (n > max_lines)
-        buffer_printf(out, "%s(%zu earlier lines)\n", indent, n - max_lines);
+        buffer_printf(out, "%s(%zu earlier line%s)\n", indent, n - max_lines, n - max_lines == 1 ? "" : "s");
     for (; *text; n--) {
         size_t len = strcspn(text, "\n");
         if (n <= max_lines) {
@@ -196,6 +197,15 @@ const char *tint(bool color, enum tint tint) {
 }
 
 const char *tint_end(bool color) { return color ? "\033[0m" : ""; }
+
+void bytes_format(uint64_t bytes, char out[24]) {
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB"};
+    double n = (double)bytes;
+    size_t unit = 0;
+    for (; n >= 1024 && unit + 1 < sizeof units / sizeof *units; unit++)
+        n /= 1024;
+    snprintf(out, 24, "%.*f %s", unit > 0, n, units[unit]);
+}
 
 /* --- JSON --- */
 

@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "nestor/buffer.h"
 
@@ -38,6 +39,9 @@ size_t text_columns(const char *text);
 
 /* Each line of text (at most max_lines, the last ones) behind `indent`. */
 void text_put_block(struct buffer *out, const char *text, const char *indent, size_t max_lines, bool utf8);
+
+/* "512 bytes", "1.4 GiB" into out[24]: for eyes; size_format (lab.h) is the exact one. */
+void bytes_format(uint64_t bytes, char out[24]);
 
 /* A JSON string from outside text: what is not UTF-8 is replaced instead of refused. */
 json_t *text_json(const char *text);

@@ -13,7 +13,7 @@ static char *write_seed(const struct seed *seed) {
     struct error err = {0};
     cleanup_buffer struct buffer volume = {0};
     assert_int_equal(seed_build(seed, &volume, &err), 0);
-    assert_true(volume.len >= 512 * 1024);
+    assert_true(volume.len >= 32 * 1024);
     char *path = image_fixture_path("seed.img");
     image_fixture_write(path, volume.data, volume.len);
     return path;

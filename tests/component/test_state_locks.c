@@ -61,6 +61,17 @@ static void end_holder(struct child child, int signal) {
     assert_int_equal(signal ? WTERMSIG(status) : WEXITSTATUS(status), signal);
 }
 
+/* A process that lets the holder go while the caller waits for it; to be waited for. */
+static pid_t let_go_soon(struct child holder) {
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        usleep(200000);
+        _exit(write(holder.go, "g", 1) == 1 ? 0 : 1);
+    }
+    return pid;
+}
+
 static void close_fixture(struct state_fixture *f) {
     state_close(f->state);
     f->state = NULL;
@@ -154,50 +165,67 @@ static void writer_waits_for_a_short_transaction(void **state) {
     close_fixture(f);
     struct child holder = start_holder(f, take_write_lock);
     assert_int_equal(state_open(f->home, &f->state, &err), 0);
-    pid_t waiter = fork(); /* lets the holder go while the parent waits */
-    if (waiter == 0) {
-        usleep(200000);
-        _exit(write(holder.go, "g", 1) == 1 ? 0 : 1);
-    }
+    pid_t helper = let_go_soon(holder);
     assert_int_equal(state_begin(f->state, &err), 0);
     assert_int_equal(state_commit(f->state, &err), 0);
-    int status;
-    assert_int_equal(waitpid(waiter, &status, 0), waiter);
+    assert_int_equal(waitpid(helper, NULL, 0), helper);
     end_holder(holder, 0);
 }
 
-/* Each opens the fresh home, whoever makes the database, and adds a lab. */
+/* A database that is just being made: not in WAL mode yet, and somebody reads it. */
+static void take_read_lock(const struct state_fixture *f) {
+    sqlite3 *db = NULL;
+    if (sqlite3_open(f->database, &db) || sqlite3_exec(db, "BEGIN; SELECT * FROM sqlite_schema", NULL, NULL, NULL))
+        _exit(2);
+}
+
+static void first_nestor_waits_for_those_who_read_the_file(void **state) {
+    struct state_fixture *f = *state;
+    struct error err = {0};
+    close_fixture(f);
+    state_file_write(f->database, "", 0);
+    state_fixture_exec(f->database, "CREATE TABLE t (x); DROP TABLE t");
+    struct child holder = start_holder(f, take_read_lock);
+    pid_t helper = let_go_soon(holder);
+    assert_int_equal(state_open(f->home, &f->state, &err), 0);
+    assert_int_equal(waitpid(helper, NULL, 0), helper);
+    end_holder(holder, 0);
+}
+
+static pid_t start_first_nestor(const struct state_fixture *f, int number) {
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid > 0)
+        return pid;
+    struct state *s = NULL;
+    struct error err = {0};
+    char name[8], id[LAB_ID_LEN + 1];
+    snprintf(name, sizeof name, "lab%d", number);
+    int failed = state_open(f->home, &s, &err) || state_lab_put(s, name, "", "", 0, id, &err);
+    if (failed)
+        fprintf(stderr, "%s: %s\n", err.subject, err.cause);
+    state_close(s);
+    _exit(failed);
+}
+
+/* Each opens the fresh home, whoever makes the database, and adds a lab. Repeated, because what can go wrong between
+ * them takes luck to meet. */
 static void many_first_nestors_at_once_all_get_in(void **state) {
     struct state_fixture *f = *state;
-    enum { N = 8 };
-    pid_t pids[N];
-    close_fixture(f);
-    static const char *const files[] = {"", "-wal", "-shm"};
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        char *path = xasprintf("%s%s", f->database, files[i]);
-        unlink(path);
-        free(path);
-    }
-    for (int i = 0; i < N; i++) {
-        pids[i] = fork();
-        if (pids[i] == 0) {
-            struct state *s = NULL;
-            struct error err = {0};
-            char name[8], id[LAB_ID_LEN + 1];
-            snprintf(name, sizeof name, "lab%d", i);
-            int failed = state_open(f->home, &s, &err) || state_lab_put(s, name, "", "", 0, id, &err);
-            if (failed)
-                fprintf(stderr, "%s: %s\n", err.subject, err.cause);
-            state_close(s);
-            _exit(failed);
+    enum { ROUNDS = 12, N = 8 };
+    for (int round = 0; round < ROUNDS; round++) {
+        pid_t pids[N];
+        close_fixture(f);
+        assert_int_equal(unlink(f->database), 0);
+        for (int i = 0; i < N; i++)
+            pids[i] = start_first_nestor(f, i);
+        for (int i = 0; i < N; i++) {
+            int status;
+            assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+            assert_int_equal(status, 0);
         }
+        assert_int_equal(state_fixture_count(f, "SELECT count(*) FROM labs"), N);
     }
-    for (int i = 0; i < N; i++) {
-        int status;
-        assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
-        assert_int_equal(status, 0);
-    }
-    assert_int_equal(state_fixture_count(f, "SELECT count(*) FROM labs"), N);
 }
 
 /* --- a lab --- */
@@ -278,15 +306,10 @@ static void waiting_ends_with_the_lock_or_with_a_cancel(void **state) {
     cancel_destroy(&cancel);
 
     error_clear(&err);
-    pid_t helper = fork();
-    if (helper == 0) {
-        usleep(150000);
-        _exit(write(holder.go, "g", 1) == 1 ? 0 : 1);
-    }
+    pid_t helper = let_go_soon(holder);
     assert_int_equal(try_lock(f, "lab", 10000, &lock, &err), 0);
     lab_lock_release(&lock);
-    int status;
-    assert_int_equal(waitpid(helper, &status, 0), helper);
+    assert_int_equal(waitpid(helper, NULL, 0), helper);
     end_holder(holder, 0);
 }
 
@@ -331,15 +354,11 @@ static void lock_folder_that_cannot_be_made_is_told(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        STATE_TEST(second_writer_is_told_who_holds_the_database),
-        STATE_TEST(asking_who_holds_it_keeps_our_own_locks),
-        STATE_TEST(holder_that_cannot_be_found_is_another_process),
-        STATE_TEST(writer_waits_for_a_short_transaction),
-        STATE_TEST(many_first_nestors_at_once_all_get_in),
-        STATE_TEST(second_on_the_lab_is_told_who_and_what),
-        STATE_TEST(killed_holder_holds_nothing),
-        STATE_TEST(waiting_ends_with_the_lock_or_with_a_cancel),
-        STATE_TEST(stale_signature_is_not_believed),
+        STATE_TEST(second_writer_is_told_who_holds_the_database),   STATE_TEST(asking_who_holds_it_keeps_our_own_locks),
+        STATE_TEST(holder_that_cannot_be_found_is_another_process), STATE_TEST(writer_waits_for_a_short_transaction),
+        STATE_TEST(first_nestor_waits_for_those_who_read_the_file), STATE_TEST(many_first_nestors_at_once_all_get_in),
+        STATE_TEST(second_on_the_lab_is_told_who_and_what),         STATE_TEST(killed_holder_holds_nothing),
+        STATE_TEST(waiting_ends_with_the_lock_or_with_a_cancel),    STATE_TEST(stale_signature_is_not_believed),
         STATE_TEST(lock_folder_that_cannot_be_made_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

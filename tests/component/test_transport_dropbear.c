@@ -91,9 +91,12 @@ static int group_teardown(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(streams_and_status_come_back), cmocka_unit_test(a_signal_is_told),
-        cmocka_unit_test(much_comes_back_whole),        cmocka_unit_test(ssh_goes_through_it),
-        cmocka_unit_test(a_file_is_put),                cmocka_unit_test(nobody_at_the_other_end_is_refused),
+        cmocka_unit_test(streams_and_status_come_back),
+        cmocka_unit_test(a_signal_is_told),
+        cmocka_unit_test(much_comes_back_whole),
+        cmocka_unit_test(ssh_goes_through_it),
+        cmocka_unit_test(a_file_is_put),
+        cmocka_unit_test(nobody_at_the_other_end_is_refused),
         cmocka_unit_test(another_host_key_is_refused),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);

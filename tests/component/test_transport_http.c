@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -9,8 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -381,6 +384,60 @@ static void nobody_there_is_refused(void **state) {
     assert_true(err.retry);
 }
 
+/* A server with a certificate nobody vouches for. The pid of openssl(1), or 0 if it is not installed. */
+static pid_t start_tls_server(uint16_t port) {
+    cleanup_free char *script =
+        xasprintf("cd %s && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key -out cert "
+                  "-subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 2>/dev/null",
+                  dir);
+    struct context ctx = test_within(10000);
+    struct access *local = access_local();
+    int rc = access_run_ok(local, script, NULL, &ctx, NULL);
+    access_close(local);
+    if (rc)
+        return 0;
+    pid_t pid = fork();
+    if (pid == 0) {
+        cleanup_free char *accept = xasprintf("127.0.0.1:%u", port);
+        cleanup_free char *key = xasprintf("%s/key", dir);
+        cleanup_free char *cert = xasprintf("%s/cert", dir);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        execlp("openssl", "openssl", "s_server", "-quiet", "-WWW", "-accept", accept, "-key", key, "-cert", cert,
+               (char *)NULL);
+        _exit(127);
+    }
+    return pid;
+}
+
+static void a_certificate_nobody_vouches_for_is_refused(void **state) {
+    (void)state;
+    uint16_t port = test_free_port();
+    pid_t pid = start_tls_server(port);
+    if (pid == 0) {
+        print_message("openssl is not installed\n");
+        skip();
+    }
+    cleanup_free char *url = xasprintf("https://127.0.0.1:%u/cert", port);
+    cleanup_free char *path = xasprintf("%s/image", dir);
+    struct context ctx = test_within(10000);
+    struct error err = {0};
+    while (http_download(url, path, NULL, NULL, NULL, &ctx, &err) && err.code == ERR_CONNECT_REFUSED) {
+        error_clear(&err);
+        assert_int_equal(context_sleep(&ctx, 10, NULL, "waiting for the server", NULL), 0);
+    }
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    cleanup_free char *key = xasprintf("%s/key", dir);
+    cleanup_free char *cert = xasprintf("%s/cert", dir);
+    unlink(key);
+    unlink(cert);
+    assert_int_equal(err.code, ERR_PROTOCOL);
+    assert_non_null(strstr(err.cause, "certificate"));
+    assert_non_null(strstr(err.mend, "ca-certificates"));
+    assert_false(err.retry);
+    assert_false(exists("image"));
+}
+
 static void a_file_url_works_and_continues(void **state) {
     (void)state;
     cleanup_free char *source = xasprintf("%s/source", dir);
@@ -457,6 +514,7 @@ int main(void) {
         TEST(redirects_lead_to_no_local_file),
         TEST(redirects_have_an_end),
         TEST(nobody_there_is_refused),
+        TEST(a_certificate_nobody_vouches_for_is_refused),
         TEST(a_file_url_works_and_continues),
         TEST(a_second_download_of_the_same_file_is_kept_out),
     };

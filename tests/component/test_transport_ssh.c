@@ -1,4 +1,5 @@
 /* Commands over SSH, against a real sshd. */
+#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -13,86 +14,275 @@
 
 #include <cmocka.h>
 
+#include "transport_check.h"
 #include "transport_server.h"
+
+#define THREADS 16
 
 static struct test_server server;
 static struct access *local, *vm;
 
-static struct command_result run(struct access *a, const struct command *command) {
-    struct context ctx = test_within(20000);
-    struct error err = {0};
-    struct command_result r = {0};
-    if (access_run(a, command, &r, &ctx, &err))
-        fail_msg("%s: %s: %s", error_code_name(err.code), err.subject, err.cause);
-    return r;
+static unsigned open_fds(void) {
+    unsigned n = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    while (readdir(dir))
+        n++;
+    closedir(dir);
+    return n;
+}
+
+/* What the thread still holds for a job it closes in its own time. */
+static void await_open_fds(unsigned n) {
+    struct context ctx = test_within(10000);
+    while (open_fds() > n)
+        assert_int_equal(context_sleep(&ctx, 5, NULL, "waiting for descriptors to close", NULL), 0);
 }
 
 static void streams_and_status_come_back(void **state) {
     (void)state;
-    cleanup_command_result struct command_result r = run(vm, &COMMAND("echo out; echo err >&2; exit 7"));
-    assert_string_equal(buffer_str(&r.out), "out\n");
-    assert_string_equal(buffer_str(&r.err), "err\n");
-    assert_int_equal(r.status, 7);
+    test_streams_and_status(vm);
 }
 
 static void a_signal_is_told(void **state) {
     (void)state;
-    cleanup_command_result struct command_result r = run(vm, &COMMAND("kill -KILL $$"));
-    assert_int_equal(r.status, 128 + SIGKILL);
+    test_signal_is_told(vm);
+}
+
+static void the_script_is_quoted(void **state) {
+    (void)state;
+    cleanup_command_result struct command_result r =
+        test_run(vm, &COMMAND("a=\"it's\"\nprintf '%s|%s' \"$a\" '$HOME \\ \"'"));
+    assert_string_equal(buffer_str(&r.out), "it's|$HOME \\ \"");
 }
 
 static void input_comes_back_whole(void **state) {
     (void)state;
-    size_t len = 5 << 20;
-    char *bytes = xmalloc(len);
-    for (size_t i = 0; i < len; i++)
-        bytes[i] = (char)(i * 2654435761u >> 13);
-    struct command command = COMMAND("cat");
+    test_bytes_come_back(vm, 5 << 20);
+}
+
+/* More than the channel's window on both streams at once: who drains only one hangs. */
+static void both_streams_are_drained(void **state) {
+    (void)state;
+    cleanup_command_result struct command_result r =
+        test_run(vm, &COMMAND("head -c 5000000 /dev/zero >&2; head -c 5000000 /dev/zero; echo end >&2"));
+    assert_int_equal(r.out.len, 5000000);
+    assert_int_equal(r.err.len, 5000004);
+}
+
+static void input_nobody_reads_does_not_matter(void **state) {
+    (void)state;
+    cleanup_free char *bytes = xcalloc(1, 8 << 20);
+    struct command command = COMMAND("exec <&-; echo done");
     command.input = bytes;
-    command.input_len = len;
-    cleanup_command_result struct command_result r = run(vm, &command);
-    assert_int_equal(r.status, 0);
-    assert_int_equal(r.out.len, len);
-    assert_memory_equal(r.out.data, bytes, len);
-    free(bytes);
+    command.input_len = 8 << 20;
+    cleanup_command_result struct command_result r = test_run(vm, &command);
+    assert_string_equal(buffer_str(&r.out), "done\n");
 }
 
-static void a_dialled_connection_carries_bytes(void **state) {
+static void too_much_output_is_an_error(void **state) {
     (void)state;
-    struct test_listener echo;
-    test_listener_start(&echo, test_serve_echo, NULL);
     struct context ctx = test_within(10000);
+    struct command command = COMMAND("yes");
+    struct command_result r = {0};
     struct error err = {0};
-    int fd = -1;
-    if (access_dial(vm, "127.0.0.1", echo.port, &fd, &ctx, &err))
-        fail_msg("%s: %s", error_code_name(err.code), err.cause);
-    char answer[6] = "";
-    size_t got = 0;
-    assert_int_equal(write(fd, "hello", 5), 5);
-    while (got < 5) {
-        struct pollfd wait = {.fd = fd, .events = POLLIN};
-        assert_int_equal(context_poll(&ctx, &wait, 1, -1, NULL, "waiting for the echo", NULL), 1);
-        ssize_t n = read(fd, answer + got, 5 - got);
-        assert_true(n > 0);
-        got += (size_t)n;
-    }
-    assert_string_equal(answer, "hello");
-    close(fd);
-    test_listener_stop(&echo);
+    command.max_output = 100000;
+    assert_int_equal(access_run(vm, &command, &r, &ctx, &err), -1);
+    assert_int_equal(err.code, ERR_PROTOCOL);
+    assert_string_equal(err.subject, "lab/vm");
+    assert_non_null(strstr(err.cause, "more than 100000 bytes"));
+    test_streams_and_status(vm);
 }
 
-static void ssh_goes_through_ssh_to_any_depth(void **state) {
+static void too_long_a_script_is_refused(void **state) {
     (void)state;
-    struct access *second = test_server_connect(&server, vm);
-    struct access *third = test_server_connect(&server, second);
-    {
-        cleanup_command_result struct command_result r = run(third, &COMMAND("echo deep"));
-        assert_string_equal(buffer_str(&r.out), "deep\n");
+    cleanup_free char *script = xcalloc(1, 40001);
+    memset(script, ':', 40000);
+    struct context ctx = test_within(10000);
+    struct command_result r = {0};
+    struct error err = {0};
+    assert_int_equal(access_run(vm, &COMMAND(script), &r, &ctx, &err), -1);
+    assert_int_equal(err.code, ERR_UNSUPPORTED);
+    assert_non_null(strstr(err.mend, "input"));
+    /* and the longest that is allowed works */
+    script[31000] = '\0';
+    memcpy(script, "exit 3 #", 8);
+    cleanup_command_result struct command_result longest = test_run(vm, &COMMAND(script));
+    assert_int_equal(longest.status, 3);
+}
+
+static void callers_descriptors_carry_the_streams(void **state) {
+    (void)state;
+    size_t len = 3 << 20;
+    cleanup_free char *bytes = xmalloc(len);
+    test_pattern(bytes, len);
+    FILE *in = tmpfile(), *out = tmpfile(), *err = tmpfile();
+    fwrite(bytes, 1, len, in);
+    rewind(in);
+    struct command command = COMMAND("cat; echo said >&2; exit 5");
+    command.in_fd = fileno(in);
+    command.out_fd = fileno(out);
+    command.err_fd = fileno(err);
+    cleanup_command_result struct command_result r = test_run(vm, &command);
+    assert_int_equal(r.status, 5);
+    cleanup_free char *came = xcalloc(1, len + 1);
+    rewind(out);
+    assert_int_equal(fread(came, 1, len + 1, out), len);
+    assert_int_equal(memcmp(came, bytes, len), 0);
+    rewind(err);
+    assert_int_equal(fread(came, 1, 100, err), 5);
+    assert_memory_equal(came, "said\n", 5);
+    fclose(in);
+    fclose(out);
+    fclose(err);
+}
+
+/* --- many at once --- */
+
+struct worker {
+    pthread_t thread;
+    struct access *access;
+    size_t len;
+    struct error err;
+    bool wrong;
+};
+
+/* cmocka's assertions are for the main thread only. */
+static void *work(void *data) {
+    struct worker *w = data;
+    cleanup_free char *bytes = xmalloc(w->len);
+    test_pattern(bytes, w->len);
+    struct context ctx = test_within(60000);
+    struct command command = COMMAND("cat; echo said >&2; exit 9");
+    command.input = bytes;
+    command.input_len = w->len;
+    for (int i = 0; i < 5; i++) {
+        cleanup_command_result struct command_result r = {0};
+        if (access_run(w->access, &command, &r, &ctx, &w->err))
+            return NULL;
+        w->wrong |= r.status != 9 || r.out.len != w->len || memcmp(r.out.data, bytes, w->len) != 0 ||
+                    strcmp(buffer_str(&r.err), "said\n") != 0;
     }
-    input_comes_back_whole(NULL);
-    access_close(third);
-    access_close(second);
-    streams_and_status_come_back(NULL);
+    return NULL;
+}
+
+static void many_threads_share_an_access(void **state) {
+    (void)state;
+    unsigned before = open_fds();
+    struct access *a = test_server_connect(&server, local);
+    struct worker workers[THREADS] = {0};
+    for (size_t i = 0; i < THREADS; i++) {
+        workers[i].access = a;
+        workers[i].len = 100000 + i * 7919;
+        assert_int_equal(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(workers[i].thread, NULL);
+    for (int i = 0; i < THREADS; i++) {
+        assert_string_equal(workers[i].err.cause, "");
+        assert_false(workers[i].wrong);
+    }
+    access_close(a);
+    await_open_fds(before);
+}
+
+/* --- the end before the end --- */
+
+static struct error interrupted(const struct command *command, const struct context *ctx) {
+    struct command_result r = {0};
+    struct error err = {0};
+    int64_t start = clock_ms();
+    assert_int_equal(access_run(vm, command, &r, ctx, &err), -1);
+    assert_true(clock_ms() - start < 2000);
+    assert_null(r.out.data);
+    assert_string_equal(err.subject, "lab/vm");
+    return err;
+}
+
+static void the_deadline_is_kept(void **state) {
+    (void)state;
+    unsigned before = open_fds();
+    struct context ctx = test_within(200);
+    assert_int_equal(interrupted(&COMMAND("sleep 20"), &ctx).code, ERR_TIMEOUT);
+    ctx = test_within(200);
+    struct command endless = COMMAND("yes; :");
+    endless.out_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    assert_int_equal(interrupted(&endless, &ctx).code, ERR_TIMEOUT);
+    close(endless.out_fd);
+    ctx = test_within(0);
+    assert_int_equal(interrupted(&COMMAND("true"), &ctx).code, ERR_TIMEOUT);
+    test_streams_and_status(vm);
+    await_open_fds(before);
+}
+
+static void a_cancel_is_prompt(void **state) {
+    (void)state;
+    struct test_cancel cancel;
+    struct context ctx = test_cancel_start(&cancel, 100);
+    assert_int_equal(interrupted(&COMMAND("sleep 20"), &ctx).code, ERR_CANCELLED);
+    test_cancel_end(&cancel);
+    test_streams_and_status(vm);
+}
+
+/* More abandoned commands than the server allows sessions: they must not take the places of those to come. */
+static void abandoned_commands_do_not_fill_the_session(void **state) {
+    (void)state;
+    for (int i = 0; i < 15; i++) {
+        struct context ctx = test_within(50);
+        struct command_result r = {0};
+        assert_int_equal(access_run(vm, &COMMAND("cat; sleep 20"), &r, &ctx, NULL), -1);
+    }
+    test_streams_and_status(vm);
+}
+
+static void *run_sleep(void *data) {
+    struct context ctx = test_within(20000);
+    struct command_result r = {0};
+    if (access_run(vm, &COMMAND("echo here; sleep 20"), &r, &ctx, data) == 0)
+        command_result_free(&r);
+    return NULL;
+}
+
+static void closing_cuts_what_still_runs(void **state) {
+    (void)state;
+    struct access *keep = vm;
+    vm = test_server_connect(&server, local);
+    pthread_t threads[4];
+    struct error errs[4] = {0};
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, run_sleep, &errs[i]), 0);
+    usleep(200000); /* so that most are in the middle; any point must be safe */
+    int64_t start = clock_ms();
+    access_close(vm);
+    for (int i = 0; i < 4; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(errs[i].code, ERR_UNREACHABLE);
+        assert_non_null(strstr(errs[i].cause, "closed by nestor"));
+    }
+    assert_true(clock_ms() - start < 2000);
+    vm = keep;
+}
+
+static void connecting_and_closing_leaks_nothing(void **state) {
+    (void)state;
+    unsigned before = open_fds();
+    for (int i = 0; i < 5; i++) {
+        struct access *a = test_server_connect(&server, local);
+        assert_true(access_alive(a));
+        access_close(a);
+    }
+    await_open_fds(before);
+}
+
+/* The server changes keys every 64 KiB here; that must go unnoticed, also while both sides send. */
+static void keys_are_exchanged_anew_on_the_way(void **state) {
+    (void)state;
+    struct test_server s;
+    test_sshd_start(&s, "RekeyLimit 64K");
+    struct access *a = test_server_connect(&s, local);
+    test_bytes_come_back(a, 3 << 20);
+    test_streams_and_status(a);
+    access_close(a);
+    test_server_stop(&s);
 }
 
 static int group_setup(void **state) {
@@ -115,9 +305,20 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(streams_and_status_come_back),
         cmocka_unit_test(a_signal_is_told),
+        cmocka_unit_test(the_script_is_quoted),
         cmocka_unit_test(input_comes_back_whole),
-        cmocka_unit_test(a_dialled_connection_carries_bytes),
-        cmocka_unit_test(ssh_goes_through_ssh_to_any_depth),
+        cmocka_unit_test(both_streams_are_drained),
+        cmocka_unit_test(input_nobody_reads_does_not_matter),
+        cmocka_unit_test(too_much_output_is_an_error),
+        cmocka_unit_test(too_long_a_script_is_refused),
+        cmocka_unit_test(callers_descriptors_carry_the_streams),
+        cmocka_unit_test(many_threads_share_an_access),
+        cmocka_unit_test(the_deadline_is_kept),
+        cmocka_unit_test(a_cancel_is_prompt),
+        cmocka_unit_test(closing_cuts_what_still_runs),
+        cmocka_unit_test(connecting_and_closing_leaks_nothing),
+        cmocka_unit_test(keys_are_exchanged_anew_on_the_way),
+        cmocka_unit_test(abandoned_commands_do_not_fill_the_session),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -32,10 +32,17 @@ struct outer {
     struct access *access;
 };
 
+static struct outer *to_remove; /* for must: a failed set-up leaves no machine behind */
+static void end(struct outer *o);
+
 static void must(int failed, const struct error *err, const char *what) {
     if (!failed)
         return;
+    struct outer *o = to_remove;
+    to_remove = NULL;
     fprintf(stderr, "%s: %s: %s: %s\n", what, error_code_name(err->code), err->subject, err->cause);
+    if (o)
+        end(o);
     exit(1);
 }
 
@@ -58,30 +65,44 @@ static void identify(struct outer *o) {
     must(keypair_derive(&o->secret, "host:t/kvm", "kvm", &o->host, &err), &err, "key");
     machine_uuid(o->lab, "t/kvm", o->uuid);
     machine_mac(o->lab, "t/kvm", o->mac);
-    struct seed seed = {.instance_id = o->uuid, .hostname = "kvm", .ssh_user = "root",
-                        .authorized_key = o->user.public_line, .host_key = &o->host};
+    struct seed seed = {.instance_id = o->uuid,
+                        .hostname = "kvm",
+                        .ssh_user = "root",
+                        .authorized_key = o->user.public_line,
+                        .host_key = &o->host};
     must(seed_build(&seed, &o->seed, &err), &err, "seed");
 }
 
 static void boot(struct outer *o) {
     struct error err = {0};
     struct context ctx = context_timeout(NULL, BOOT_MS);
-    struct hypervisor_config config = {.subject = "host local", .access = access_local(), .home = o->home,
-                                       .accelerated = true};
+    struct hypervisor_config config = {
+        .subject = "host local", .access = access_local(), .home = o->home, .accelerated = true};
     must(qemu_driver.open(&config, &o->hv, &ctx, &err), &err, "open qemu");
-    o->spec = (struct machine_spec){.tag = {o->lab, "t/kvm"}, .name = "t.kvm-conformance", .uuid = o->uuid,
-                                    .mac = o->mac, .cpus = 2, .memory = 1536ull << 20, .expose = true,
-                                    .image = o->kvm, .seed = o->seed.data, .seed_len = o->seed.len, .ssh_port = 22,
+    o->spec = (struct machine_spec){.tag = {o->lab, "t/kvm"},
+                                    .name = "t.kvm-conformance",
+                                    .uuid = o->uuid,
+                                    .mac = o->mac,
+                                    .cpus = 2,
+                                    .memory = 1536ull << 20,
+                                    .expose = true,
+                                    .image = o->kvm,
+                                    .seed = o->seed.data,
+                                    .seed_len = o->seed.len,
+                                    .ssh_port = 22,
                                     .digest = "0"};
+    to_remove = o;
     must(qemu_driver.create(o->hv, &o->spec, &ctx, &err), &err, "create");
+    bool exposed = false;
+    must(qemu_driver.expose(o->hv, &o->spec, true, &exposed, &ctx, &err), &err, "expose");
     must(qemu_driver.start(o->hv, &o->spec, &ctx, &err), &err, "start");
     for (;;) {
         struct endpoint at;
         struct context once = context_timeout(&ctx, 10000);
         error_clear(&err);
         must(qemu_driver.address(o->hv, &o->spec, &at, &ctx, &err), &err, "address");
-        struct ssh_target target = {"t/kvm", at.host, at.port, "root", o->host.public_line, o->user.private_pem,
-                                    o->user.public_line};
+        struct ssh_target target = {
+            "t/kvm", at.host, at.port, "root", o->host.public_line, o->user.private_pem, o->user.public_line};
         if (access_ssh(access_local(), &target, &o->access, &once, &err) == 0)
             return;
         if (context_left(&ctx) == 0 || (!err.retry && err.code != ERR_TIMEOUT))
@@ -97,6 +118,7 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
 }
 
 static void end(struct outer *o) {
+    to_remove = NULL;
     struct error err = {0};
     struct context ctx = context_timeout(NULL, 60000);
     access_close(o->access);
@@ -130,9 +152,9 @@ static size_t copies(void *data) {
 }
 
 static void make_half(void *data, const struct machine_spec *spec) {
-    cleanup_free char *script =
-        xasprintf("d=/var/lib/libvirt/images/nestor/%s; mkdir -p $d; echo '%s %s - -' >$d/tag; : >$d/disk.qcow2; echo 0",
-                  spec->name, spec->tag.lab_id, spec->tag.path);
+    cleanup_free char *script = xasprintf(
+        "d=/var/lib/libvirt/images/nestor/%s; mkdir -p $d; echo '%s %s - -' >$d/tag; : >$d/disk.qcow2; echo 0",
+        spec->name, spec->tag.lab_id, spec->tag.path);
     count(data, script);
 }
 
@@ -154,15 +176,28 @@ int main(void) {
     struct buffer seed = {0};
     struct error err = {0};
     must(keypair_derive(&o.secret, "host:guest", "guest", &guest, &err), &err, "key");
-    struct seed identity = {.instance_id = o.uuid, .hostname = "guest", .ssh_user = "root",
-                            .authorized_key = o.user.public_line, .host_key = &guest};
+    struct seed identity = {.instance_id = o.uuid,
+                            .hostname = "guest",
+                            .ssh_user = "root",
+                            .authorized_key = o.user.public_line,
+                            .host_key = &guest};
     must(seed_build(&identity, &seed, &err), &err, "seed");
     const struct conformance_target target = {
         .driver = &libvirt_driver,
         .config = {.subject = "t/kvm", .access = o.access, .home = o.home, .accelerated = true},
-        .image = o.tiny, .seed = seed.data, .seed_len = seed.len, .memory = 96ull << 20, .powers = true, .obeys = true,
-        .operation_ms = 120000, .boot_ms = 180000, .things = things, .copies = copies, .make_half = make_half,
-        .make_foreign = make_foreign, .data = &o,
+        .image = o.tiny,
+        .seed = seed.data,
+        .seed_len = seed.len,
+        .memory = 96ull << 20,
+        .powers = true,
+        .obeys = true,
+        .operation_ms = 120000,
+        .boot_ms = 180000,
+        .things = things,
+        .copies = copies,
+        .make_half = make_half,
+        .make_foreign = make_foreign,
+        .data = &o,
     };
     int failed = conformance_run(&target);
     buffer_free(&seed);

@@ -16,7 +16,7 @@ struct command_result test_run(struct access *a, const struct command *command) 
     struct error err = {0};
     struct command_result r = {0};
     if (access_run(a, command, &r, &ctx, &err))
-        fail_msg("%s: %s: %s", error_code_name(err.code), err.subject, err.cause);
+        fail_msg("%s: %s: %s (%ld)", error_code_name(err.code), err.subject, err.cause, err.native);
     return r;
 }
 

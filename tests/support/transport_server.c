@@ -133,14 +133,16 @@ static void need(const char *program) {
     }
 }
 
+/* SetEnv HOME: whatever the user's shell reads at its start is no part of the test. */
 void test_sshd_start(struct test_server *s, const char *extra) {
     need("/usr/sbin/sshd");
     prepare(s);
     mkdir("/run/sshd", 0755); /* sshd insists on it when run by root */
     cleanup_free char *config = xasprintf("ListenAddress 127.0.0.1\nPort %u\nHostKey %s/host\nPidFile none\n"
                                           "AuthorizedKeysFile %s/authorized_keys\nUsePAM no\nStrictModes no\n"
-                                          "PermitRootLogin yes\nPasswordAuthentication no\nMaxStartups 100\n%s\n",
-                                          s->port, s->dir, s->dir, extra);
+                                          "PermitRootLogin yes\nPasswordAuthentication no\nMaxStartups 100\n"
+                                          "SetEnv HOME=%s\n%s\n",
+                                          s->port, s->dir, s->dir, s->dir, extra);
     file_write(s->dir, "sshd_config", config);
     cleanup_free char *path = xasprintf("%s/sshd_config", s->dir);
     const char *argv[] = {"/usr/sbin/sshd", "-D", "-e", "-f", path, NULL};
@@ -188,6 +190,16 @@ static void signal_tree(pid_t pid, int signal) {
 }
 
 void test_server_signal_children(const struct test_server *s, int signal) { signal_tree(s->pid, signal); }
+
+void test_server_signal_connections(const struct test_server *s, int signal) {
+    cleanup_free char *path = xasprintf("/proc/%d/task/%d/children", s->pid, s->pid);
+    FILE *f = fopen(path, "re");
+    assert_non_null(f);
+    int child;
+    while (fscanf(f, "%d", &child) == 1)
+        kill(child, signal);
+    fclose(f);
+}
 
 void test_server_stop(struct test_server *s) {
     if (s->pid > 0) {

@@ -32,6 +32,8 @@ void test_key_make(const char *dir, const char *name);
 char *test_file_read(const char *dir, const char *name);
 /* Sends a signal to every process below the server: the ones that serve connections, and what they run. */
 void test_server_signal_children(const struct test_server *s, int signal);
+/* Only to those that serve connections. */
+void test_server_signal_connections(const struct test_server *s, int signal);
 
 struct context test_within(int ms);
 /* A port nothing listens on. */

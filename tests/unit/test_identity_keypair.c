@@ -87,7 +87,7 @@ static void openssh_reads_the_private_key_and_finds_the_same_public_key(void **s
     char *command = NULL;
     assert_true(asprintf(&command, "ssh-keygen -y -P '' -f '%s'", path) > 0);
     for (int len = 0; len <= 8; len++) {
-        struct keypair k = derive("user", "abcdefgh" + 8 - len);
+        struct keypair k = derive("user", &"abcdefgh"[8 - len]);
         state_file_write(path, k.private_pem, strlen(k.private_pem));
         assert_int_equal(chmod(path, 0600), 0);
         assert_string_equal(output_of(command), k.public_line);

@@ -72,7 +72,7 @@ static void emulated_with_svm_from_the_disk(void **state) {
         "-accel",
         "tcg,thread=multi",
         "-cpu",
-        "max,+svm,+npt",
+        "max,-la57,+svm,+npt",
         "-smp",
         "cpus=2",
         "-m",
@@ -130,9 +130,9 @@ static void each_accelerator_has_its_cpu(void **state) {
         bool expose;
         const char *extra, *cpu, *accel_value;
     } cases[] = {
-        {&tcg, true, "", "max,+svm,+npt", "tcg,thread=multi"},
-        {&tcg, false, "", "max,-svm", "tcg,thread=multi"},
-        {&tcg, true, "-x2apic,+avx2", "max,+svm,+npt,-x2apic,+avx2", "tcg,thread=multi"},
+        {&tcg, true, "", "max,-la57,+svm,+npt", "tcg,thread=multi"},
+        {&tcg, false, "", "max,-la57,-svm", "tcg,thread=multi"},
+        {&tcg, true, "-x2apic,+avx2", "max,-la57,+svm,+npt,-x2apic,+avx2", "tcg,thread=multi"},
         {&kvm, true, "", "host", "kvm"},
         {&kvm, false, "", "host,-svm,-vmx", "kvm"},
         {&kvm, false, "+avx2", "host,-svm,-vmx,+avx2", "kvm"},

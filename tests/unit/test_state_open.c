@@ -259,6 +259,33 @@ static void half_made_database_is_finished(void **state) {
     }
 }
 
+/* Called when a statement of the first begins, the look after the first look: a second nestor makes the database, if it
+ * gets the lock. */
+static int second_makes_it(unsigned type, void *home, void *stmt, void *text) {
+    (void)type, (void)text;
+    struct state *second = NULL;
+    if (!strstr(sqlite3_sql(stmt), "user_version") || database_open(home, &second, NULL))
+        return 0;
+    database_set_patience(second, 0);
+    int whether_or_not = schema_migrate(second, newest(), NULL);
+    (void)whether_or_not;
+    state_close(second);
+    return 0;
+}
+
+static void database_made_between_two_looks_is_not_taken_for_anothers(void **state) {
+    struct state_fixture *f = *state;
+    struct state *s = NULL;
+    struct error err = {0};
+    close_fixture(f);
+    assert_int_equal(unlink(f->database), 0);
+    assert_int_equal(database_open(f->home, &s, &err), 0);
+    sqlite3_trace_v2(s->db, SQLITE_TRACE_STMT, second_makes_it, f->home);
+    if (schema_check(s, &err))
+        fail_msg("%s: %s", err.subject, err.cause);
+    state_close(s);
+}
+
 /* Fills several pages of every table. */
 static void fill(struct state *s) {
     char id[LAB_ID_LEN + 1], path[32];
@@ -366,6 +393,7 @@ int main(void) {
         STATE_TEST(database_of_another_program_is_refused_and_left_alone),
         STATE_TEST(our_mark_without_a_version_is_damage),
         STATE_TEST(half_made_database_is_finished),
+        STATE_TEST(database_made_between_two_looks_is_not_taken_for_anothers),
         STATE_TEST(database_cut_at_any_length_is_told_as_damaged),
         STATE_TEST(page_of_rubbish_is_told_when_it_is_read),
     };

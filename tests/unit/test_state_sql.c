@@ -126,6 +126,23 @@ static void begin_and_commit_come_in_pairs(void **state) {
     assert_int_equal(state_commit(f->state, &err), 0);
 }
 
+/* SQLite leaves the transaction open when what it deferred fails at COMMIT; the next one must begin all the same. */
+static void failed_commit_leaves_nothing_and_nothing_open(void **state) {
+    struct state_fixture *f = *state;
+    struct error err = {0};
+    struct machine_record m = state_fixture_machine("lab/a", 0);
+    assert_int_equal(state_begin(f->state, &err), 0);
+    assert_int_equal(sqlite3_exec(f->state->db, "PRAGMA defer_foreign_keys = ON", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(state_machine_put(f->state, "0123456789abcdef", &m, &err), 0);
+    assert_int_equal(state_commit(f->state, &err), -1);
+    assert_int_equal(err.code, ERR_INTERNAL);
+    assert_non_null(strstr(err.cause, "cannot commit a transaction: FOREIGN KEY constraint failed"));
+    error_clear(&err);
+    assert_int_equal(state_begin(f->state, &err), 0);
+    assert_int_equal(state_commit(f->state, &err), 0);
+    assert_int_equal(state_fixture_count(f, "SELECT count(*) FROM machines"), 0);
+}
+
 /* run_start closes old runs before it finds that the lab is unknown: inside a caller's transaction that part goes,
  * the caller's own part stays. */
 static void failed_part_of_a_transaction_leaves_the_rest_alone(void **state) {
@@ -194,6 +211,7 @@ int main(void) {
         STATE_TEST(rolled_back_is_gone_and_committed_stays),
         STATE_TEST(close_with_an_open_transaction_rolls_it_back),
         STATE_TEST(begin_and_commit_come_in_pairs),
+        STATE_TEST(failed_commit_leaves_nothing_and_nothing_open),
         STATE_TEST(failed_part_of_a_transaction_leaves_the_rest_alone),
         STATE_TEST(after_a_lost_transaction_nothing_is_written_until_rollback),
         STATE_TEST(read_inside_a_transaction_sees_it),

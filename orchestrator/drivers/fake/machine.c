@@ -51,7 +51,7 @@ static int make_machine(const struct hypervisor *hv, const struct machine_spec *
         (!torn && fake_take_time(hv, spec->tag.path, "cloning", ctx, err)))
         return -1;
     cleanup_close int lock = -1;
-    if (hv->settings.disk != UINT64_MAX && fake_world_lock(&hv->settings, &lock, hv->subject, ctx, err))
+    if (hv->settings.disk != UINT64_MAX && fake_world_lock(&hv->settings, "machines", &lock, hv->subject, ctx, err))
         return -1;
     if (check_disk(hv, spec, err))
         return -1;
@@ -154,7 +154,7 @@ int fake_start(struct hypervisor *hv, const struct machine_spec *spec, const str
         return 0;
     if (fake_take_time(hv, tag->path, "starting", ctx, err))
         return -1;
-    if (hv->settings.memory != UINT64_MAX && fake_world_lock(&hv->settings, &lock, hv->subject, ctx, err))
+    if (hv->settings.memory != UINT64_MAX && fake_world_lock(&hv->settings, "machines", &lock, hv->subject, ctx, err))
         return -1;
     if (check_memory(hv, tag, &r, err) || boot_inside(hv, tag, err) || power_on(hv, tag, err))
         return -1;

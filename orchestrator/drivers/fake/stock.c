@@ -12,11 +12,12 @@ static char *image_path(const struct hypervisor *hv, const char *sha256) {
     return xasprintf("%s/images/%s", hv->settings.world, sha256);
 }
 
-/* Makes the mark unless it is there. The world is locked meanwhile: who comes second waits, and finds it done. */
-static int ensure_mark(const struct hypervisor *hv, const char *path, const char *op, const char *what,
-                       const struct context *ctx, struct error *err) {
+/* Makes the mark unless it is there. Its part of the world is locked meanwhile: who comes second waits, and finds it
+ * done. */
+static int ensure_mark(const struct hypervisor *hv, const char *part, const char *path, const char *op,
+                       const char *what, const struct context *ctx, struct error *err) {
     cleanup_close int lock = -1;
-    if (fake_world_lock(&hv->settings, &lock, hv->subject, ctx, err))
+    if (fake_world_lock(&hv->settings, part, &lock, hv->subject, ctx, err))
         return -1;
     if (fake_mark_is_set(path))
         return 0;
@@ -35,7 +36,7 @@ int fake_ensure_image(struct hypervisor *hv, const struct image *image, progress
         return 0;
     if (access(image->disk, R_OK) != 0)
         return error_set_errno(err, errno, image->name, "cannot read %s", image->disk);
-    if (ensure_mark(hv, path, "image", what, ctx, err))
+    if (ensure_mark(hv, "images", path, "image", what, ctx, err))
         return -1;
     if (progress)
         progress(data, image->file_size, image->file_size);
@@ -47,7 +48,7 @@ int fake_ensure_network(struct hypervisor *hv, const struct context *ctx, struct
     cleanup_free char *path = fake_world_path(&hv->settings, "network");
     if (fake_begin(hv, hv->subject, what, ctx, err))
         return -1;
-    return fake_mark_is_set(path) ? 0 : ensure_mark(hv, path, "network", what, ctx, err);
+    return fake_mark_is_set(path) ? 0 : ensure_mark(hv, "machines", path, "network", what, ctx, err);
 }
 
 int fake_check_stock(const struct hypervisor *hv, const struct machine_spec *spec, struct error *err) {
@@ -103,9 +104,10 @@ static int prune_images(struct hypervisor *hv, struct error *err) {
 
 int fake_prune(struct hypervisor *hv, const struct context *ctx, struct error *err) {
     cleanup_free char *network = fake_world_path(&hv->settings, "network");
-    cleanup_close int lock = -1;
+    cleanup_close int images = -1, machines = -1;
     if (fake_begin(hv, hv->subject, "removing what is not used", ctx, err) ||
-        fake_world_lock(&hv->settings, &lock, hv->subject, ctx, err) ||
+        fake_world_lock(&hv->settings, "images", &images, hv->subject, ctx, err) ||
+        fake_world_lock(&hv->settings, "machines", &machines, hv->subject, ctx, err) ||
         fake_take_time(hv, hv->subject, "removing what is not used", ctx, err))
         return -1;
     return prune_images(hv, err) || prune_one(hv, network, NULL, err) ? -1 : 0;

@@ -126,9 +126,9 @@ int fake_remove_tree(const char *path, const char *subject, struct error *err) {
 
 /* --- lock and log --- */
 
-int fake_world_lock(const struct settings *s, int *ret_fd, const char *subject, const struct context *ctx,
-                    struct error *err) {
-    cleanup_free char *path = fake_world_path(s, "machines");
+int fake_world_lock(const struct settings *s, const char *part, int *ret_fd, const char *subject,
+                    const struct context *ctx, struct error *err) {
+    cleanup_free char *path = fake_world_path(s, part);
     cleanup_close int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return error_set_errno(err, errno, subject, "cannot open %s", path);

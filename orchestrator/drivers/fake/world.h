@@ -45,9 +45,10 @@ int fake_remove_tree(const char *path, const char *subject, struct error *err);
 void fake_closedirp(DIR **dir);
 #define fake_cleanup_dir __attribute__((cleanup(fake_closedirp)))
 
-/* An exclusive hold on the world, across threads and processes. Closing *ret_fd ends it. */
-int fake_world_lock(const struct settings *s, int *ret_fd, const char *subject, const struct context *ctx,
-                    struct error *err);
+/* An exclusive hold on a part of the world, "images" or "machines" (and all else), across threads and processes.
+ * Closing *ret_fd ends it. Who needs both takes them in this order. */
+int fake_world_lock(const struct settings *s, const char *part, int *ret_fd, const char *subject,
+                    const struct context *ctx, struct error *err);
 /* Appends "OP NAME" to the log; NAME is a machine's path or a hypervisor's subject. */
 int fake_world_log(const struct settings *s, const char *op, const char *name, struct error *err);
 

@@ -37,6 +37,8 @@ static void add_cpu(const struct hypervisor *hv, xmlNode *domain, bool exposed) 
     if (hv->accelerated && exposed)
         return;
     const char *policy = exposed ? "require" : "disable";
+    if (!hv->accelerated) /* as drivers/qemu/launch.c: five-level paging without SVM breaks Linux under TCG */
+        set(set(add(cpu, "feature"), "policy", "disable"), "name", "la57");
     set(set(add(cpu, "feature"), "policy", policy), "name", "svm");
     if (exposed)
         set(set(add(cpu, "feature"), "policy", policy), "name", "npt");

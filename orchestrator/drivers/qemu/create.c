@@ -7,8 +7,6 @@
 
 #include "qemu_priv.h"
 
-#define DISK_PART_FILE DISK_FILE ".part"
-
 static const char *or_empty(const char *s) { return s ? s : ""; }
 
 /* Borrows from the spec: the record is written, not kept. */
@@ -51,10 +49,11 @@ static int run_qemu_img(const struct vm *vm, const char *const argv[], const str
     return 0;
 }
 
-/* Under another name until it is whole. */
+/* Under another name until it is whole: one of this process's own, since a killed nestor's qemu-img may be at work
+ * still. */
 static int clone_disk(const struct vm *vm, const struct machine_spec *spec, const struct context *ctx,
                       struct error *err) {
-    cleanup_free char *part = xasprintf("%s/%s", vm->dir, DISK_PART_FILE);
+    cleanup_free char *part = xasprintf("%s/%s.part-%d", vm->dir, DISK_FILE, (int)getpid());
     char size[24];
     snprintf(size, sizeof size, "%llu", (unsigned long long)spec->disk);
     const char *const argv[] = {"qemu-img",
@@ -71,7 +70,7 @@ static int clone_disk(const struct vm *vm, const struct machine_spec *spec, cons
                                 NULL};
     if (run_qemu_img(vm, argv, ctx, err))
         return -1;
-    if (renameat(vm->fd, DISK_PART_FILE, vm->fd, DISK_FILE))
+    if (renameat(vm->fd, strrchr(part, '/') + 1, vm->fd, DISK_FILE))
         return error_set_errno(err, errno, vm->tag.path, "cannot name its disk");
     return 0;
 }
@@ -108,9 +107,7 @@ int qemu_create(struct hypervisor *hv, const struct machine_spec *spec, const st
         error_set(err, ERR_EXISTS, spec->tag.path, "it exists with another configuration");
         return error_mend(err, "remove it first: its disk would be lost");
     }
-    if (vm_end(&vm, 0, ctx, err) || vm_delete(&vm, err))
-        return -1;
-    return make(&vm, spec, ctx, err);
+    return vm_destroy(&vm, ctx, err) || make(&vm, spec, ctx, err) ? -1 : 0;
 }
 
 int qemu_expose(struct hypervisor *hv, const struct machine_spec *spec, bool on, bool *ret_exposed,
@@ -146,6 +143,5 @@ int qemu_remove(struct hypervisor *hv, const struct tag *tag, const struct conte
     cleanup_vm struct vm vm = VM_NONE;
     if (context_check(ctx, tag->path, "removing it", err) || vm_find(hv, tag, &vm, err))
         return -1;
-    /* Nothing on its disk is worth a goodbye. */
-    return vm_end(&vm, 0, ctx, err) ? -1 : vm_delete(&vm, err);
+    return vm_destroy(&vm, ctx, err);
 }

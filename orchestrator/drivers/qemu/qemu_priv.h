@@ -99,8 +99,8 @@ int vm_load(const struct hypervisor *hv, const struct tag *tag, struct vm *ret, 
 bool vm_is_whole(const struct vm *vm);
 /* Makes the directory, and the lab's. */
 int vm_make_dir(struct vm *vm, struct error *err) NESTOR_CHECKED;
-/* Deletes the directory, the record last: until then a cut deletion is still seen as ours. */
-int vm_delete(struct vm *vm, struct error *err) NESTOR_CHECKED;
+/* Ends its processes and deletes the directory, the record last: until then a cut deletion is still seen as ours. */
+int vm_destroy(struct vm *vm, const struct context *ctx, struct error *err) NESTOR_CHECKED;
 int vm_save(const struct vm *vm, struct error *err) NESTOR_CHECKED;
 void vm_release(struct vm *vm);
 #define cleanup_vm __attribute__((cleanup(vm_release)))

@@ -11,6 +11,7 @@
 
 /* Between making the lab's directory and a machine's in it, another thread may remove the lab's as empty. */
 #define MAKE_DIR_TRIES 100
+#define DELETE_AGAIN_MS 10
 
 bool lab_id_is_safe(const char *id) {
     size_t n = 0;
@@ -132,13 +133,27 @@ static int delete_contents(const struct vm *vm, struct error *err) {
     return rc;
 }
 
-int vm_delete(struct vm *vm, struct error *err) {
-    if (vm->fd < 0)
-        return 0;
+static int delete_dir(struct vm *vm, bool *ret_done, struct error *err) {
     if (delete_contents(vm, err))
         return -1;
-    if ((unlinkat(vm->fd, RECORD_FILE, 0) && errno != ENOENT) || (rmdir(vm->dir) && errno != ENOENT))
+    if ((unlinkat(vm->fd, RECORD_FILE, 0) == 0 || errno == ENOENT) && (rmdir(vm->dir) == 0 || errno == ENOENT))
+        *ret_done = true;
+    else if (errno != ENOTEMPTY && errno != EEXIST)
         return error_set_errno(err, errno, vm->tag.path, "cannot delete %s", vm->dir);
+    return 0;
+}
+
+/* What a killed nestor had just started, a qemu-img or a QEMU not yet to be seen in /proc, may still make a file while
+ * we delete: then it is done again. */
+static int delete_all(struct vm *vm, const struct context *ctx, struct error *err) {
+    for (bool done = vm->fd < 0;;) {
+        if (!done && delete_dir(vm, &done, err))
+            return -1;
+        if (done)
+            break;
+        if (context_sleep(ctx, DELETE_AGAIN_MS, vm->tag.path, "deleting its directory, which something fills", err))
+            return -1;
+    }
     cleanup_closep(&vm->fd);
     vm_record_free(&vm->rec);
     vm->known = false;
@@ -146,6 +161,12 @@ int vm_delete(struct vm *vm, struct error *err) {
     cleanup_free char *lab_dir = xasprintf("%s/%s", vm->hv->base, vm->tag.lab_id);
     rmdir(lab_dir);
     return 0;
+}
+
+int vm_destroy(struct vm *vm, const struct context *ctx, struct error *err) {
+    /* Nothing on its disk is worth a goodbye. The second look is for a process that came to be during the first;
+     * without the directory there will be no third. */
+    return vm_end(vm, 0, ctx, err) || delete_all(vm, ctx, err) || vm_end(vm, 0, ctx, err) ? -1 : 0;
 }
 
 void vm_release(struct vm *vm) {

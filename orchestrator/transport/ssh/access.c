@@ -8,20 +8,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "transport/ssh/hostkey.h"
 #include "transport/ssh/session.h"
-#include "transport/stdio.h"
 
 /* libssh2 sends a request in one packet of at most 35000 bytes (transport.c, MAX_SSH_PACKET_LEN). */
 #define SCRIPT_MAX 32000
 
 struct ssh_access {
     struct access base;
-    struct ssh_session *session;
-    char *subject;
+    struct ssh_pool *pool;
 };
 
-static struct ssh_session *session_of(struct access *a) { return ((struct ssh_access *)a)->session; }
+static struct ssh_pool *pool_of(struct access *a) { return ((struct ssh_access *)a)->pool; }
 
 /* A job's other ends: what the caller keeps. */
 static int pair(struct flow *theirs, int *ret_ours, const char *subject, struct error *err) {
@@ -35,7 +32,7 @@ static int pair(struct flow *theirs, int *ret_ours, const char *subject, struct 
 
 /* Leaves a job alone: if it has not ended, the thread closes its channel. */
 static void job_leave(struct ssh_job **job) {
-    if (*job && atomic_load(&(*job)->phase) != PHASE_DONE) {
+    if (*job && (*job)->session && atomic_load(&(*job)->phase) != PHASE_DONE) {
         atomic_store(&(*job)->abandoned, true);
         ssh_session_wake((*job)->session);
     }
@@ -43,15 +40,31 @@ static void job_leave(struct ssh_job **job) {
 }
 #define cleanup_job __attribute__((cleanup(job_leave)))
 
-/* The job's result is ours to read once its phase says so: the load is what orders the two threads. */
+/* The job's result is ours to read once it is done, not before: the load is what orders the two threads. */
 static int job_error(const struct ssh_job *job, struct error *err) {
-    if (atomic_load(&job->phase) == PHASE_PENDING)
-        return error_set(err, ERR_INTERNAL, job->session->subject, "a job's result was read before its end");
-    if (!error_is_set(&job->error))
+    if (atomic_load(&job->phase) != PHASE_DONE || !error_is_set(&job->error))
         return 0;
     if (err)
         *err = job->error;
     return -1;
+}
+
+/* Until the peer has said yes or no. The phase is set before the descriptor becomes readable, and read after that was
+ * taken back, so the next change makes it readable again. A job that is already done keeps it readable, for who waits
+ * for its end. */
+static int wait_open(struct ssh_job *job, const struct context *ctx, struct error *err) {
+    const char *subject = job->session->subject;
+    do {
+        struct pollfd changed = {.fd = job->changed, .events = POLLIN};
+        uint64_t count;
+        if (context_poll(ctx, &changed, 1, -1, subject, "waiting for a channel", err) < 0)
+            return -1;
+        if (read(job->changed, &count, sizeof count) < 0)
+            return error_set_errno(err, errno, subject, "cannot use an event descriptor");
+    } while (atomic_load(&job->phase) == PHASE_PENDING);
+    if (atomic_load(&job->phase) == PHASE_DONE)
+        job_signal(job);
+    return job_error(job, err);
 }
 
 /* --- run --- */
@@ -69,12 +82,42 @@ static int shell_command(const char *script, char **ret, const char *subject, st
     return 0;
 }
 
-static int job_open_stdio(struct ssh_job *job, struct stdio *s, struct error *err) {
-    if (pair(&job->in, &s->in, job->session->subject, err) || pair(&job->out, &s->out, job->session->subject, err) ||
-        pair(&job->err, &s->err, job->session->subject, err))
+static int job_open_stdio(struct ssh_job *job, struct stdio *s, const char *subject, struct error *err) {
+    if (pair(&job->in, &s->in, subject, err) || pair(&job->out, &s->out, subject, err) ||
+        pair(&job->err, &s->err, subject, err))
         return -1;
     s->ended = job->changed;
     return 0;
+}
+
+/* No byte of the input is taken before the command runs: so a full session can be left for another one. */
+static int command_start_once(struct access *a, const char *script, struct stdio *s, struct ssh_job **ret,
+                              bool *ret_full, const struct context *ctx, struct error *err) {
+    cleanup_job struct ssh_job *job = job_new(JOB_EXEC, a->subject, err);
+    *ret_full = false;
+    if (!job || shell_command(script, &job->command, a->subject, err) || job_open_stdio(job, s, a->subject, err) ||
+        ssh_pool_submit(pool_of(a), job, ctx, err))
+        return -1;
+    int rc = wait_open(job, ctx, err);
+    *ret_full = rc && atomic_load(&job->phase) == PHASE_DONE && job->session_full;
+    if (rc == 0)
+        *ret = steal_ptr(&job);
+    return rc;
+}
+
+static int command_start(struct access *a, const char *script, struct stdio *s, struct ssh_job **ret,
+                         const struct context *ctx, struct error *err) {
+    struct error e;
+    bool full = true;
+    int rc = -1;
+    for (int i = 0; full && i < SSH_SESSIONS_MAX; i++) {
+        stdio_close(s);
+        error_clear(&e);
+        rc = command_start_once(a, script, s, ret, &full, ctx, &e);
+    }
+    if (rc && err)
+        *err = e;
+    return rc;
 }
 
 int ssh_exec(struct access *a, const struct command *command, const struct transfer *transfer,
@@ -83,10 +126,9 @@ int ssh_exec(struct access *a, const struct command *command, const struct trans
         return -1;
     cleanup_stdio struct stdio s = {.in = -1, .out = -1, .err = -1, .ended = -1, .transfer = transfer};
     cleanup_command_result struct command_result r = {0};
-    cleanup_job struct ssh_job *job = job_new(JOB_EXEC, session_of(a), err);
-    if (!job || shell_command(command->script, &job->command, a->subject, err) || job_open_stdio(job, &s, err) ||
-        ssh_session_submit(job, err) || stdio_run(&s, command, &r, job->session->subject, ctx, err) ||
-        job_error(job, err))
+    cleanup_job struct ssh_job *job = NULL;
+    if (command_start(a, command->script, &s, &job, ctx, err) ||
+        stdio_run(&s, command, &r, job->session->subject, ctx, err) || job_error(job, err))
         return -1;
     r.status = job->status;
     *ret = r;
@@ -101,21 +143,12 @@ static int ssh_run(struct access *a, const struct command *command, struct comma
 
 /* --- dial --- */
 
-static int wait_open(struct ssh_job *job, const struct context *ctx, struct error *err) {
-    while (atomic_load(&job->phase) == PHASE_PENDING) {
-        struct pollfd changed = {.fd = job->changed, .events = POLLIN};
-        if (context_poll(ctx, &changed, 1, -1, job->session->subject, "opening a connection through it", err) < 0)
-            return -1;
-    }
-    return job_error(job, err);
-}
-
-static int job_open_forward(struct ssh_job *job, int *ret_ours, struct error *err) {
-    if (pair(&job->in, ret_ours, job->session->subject, err))
+static int job_open_forward(struct ssh_job *job, int *ret_ours, const char *subject, struct error *err) {
+    if (pair(&job->in, ret_ours, subject, err))
         return -1;
     job->out.fd = fcntl(job->in.fd, F_DUPFD_CLOEXEC, 3);
     if (job->out.fd < 0)
-        return error_set_errno(err, errno, job->session->subject, "cannot make a descriptor");
+        return error_set_errno(err, errno, subject, "cannot make a descriptor");
     return 0;
 }
 
@@ -124,25 +157,24 @@ static int ssh_dial(struct access *a, const char *host, uint16_t port, int *ret_
     if (context_check(ctx, a->subject, "opening a connection through it", err))
         return -1;
     cleanup_close int fd = -1;
-    cleanup_job struct ssh_job *job = job_new(JOB_FORWARD, session_of(a), err);
+    cleanup_job struct ssh_job *job = job_new(JOB_FORWARD, a->subject, err);
     if (!job)
         return -1;
     job->host = xstrdup(host);
     job->port = port;
-    if (job_open_forward(job, &fd, err) || ssh_session_submit(job, err) || wait_open(job, ctx, err))
+    if (job_open_forward(job, &fd, a->subject, err) || ssh_pool_submit(pool_of(a), job, ctx, err) ||
+        wait_open(job, ctx, err))
         return -1;
     job_release(steal_ptr(&job)); /* it goes on without us */
     *ret_fd = steal_fd(&fd);
     return 0;
 }
 
-static bool ssh_alive(struct access *a) { return ssh_session_alive(session_of(a)); }
+static bool ssh_alive(struct access *a) { return ssh_pool_alive(pool_of(a)); }
 
 static void ssh_close(struct access *a) {
-    struct ssh_access *ssh = (struct ssh_access *)a;
-    ssh_session_stop(ssh->session);
-    free(ssh->subject);
-    free(ssh);
+    ssh_pool_close(pool_of(a));
+    free(a);
 }
 
 static const struct access_ops ssh_ops = {
@@ -155,20 +187,12 @@ static const struct access_ops ssh_ops = {
 
 int access_ssh_keepalive(struct access *parent, const struct ssh_target *target, struct ssh_keepalive keepalive,
                          struct access **ret, const struct context *ctx, struct error *err) {
-    struct hostkey pinned;
-    if (hostkey_parse(target->host_key, &pinned, target->subject, err))
-        return -1;
-    int fd;
-    struct wire *w;
-    struct ssh_session *session;
-    if (access_dial(parent, target->host, target->port, &fd, ctx, err))
-        return error_subject(err, target->subject);
-    if (ssh_connect(fd, target, &w, ctx, err) || ssh_session_start(w, target->subject, keepalive, &session, err))
+    struct ssh_pool *pool;
+    if (ssh_pool_open(parent, target, keepalive, &pool, ctx, err))
         return -1;
     struct ssh_access *a = xcalloc(1, sizeof *a);
-    a->subject = xstrdup(target->subject);
-    a->base = (struct access){.ops = &ssh_ops, .subject = a->subject};
-    a->session = session;
+    a->base = (struct access){.ops = &ssh_ops, .subject = ssh_pool_subject(pool)};
+    a->pool = pool;
     *ret = &a->base;
     return 0;
 }

@@ -83,7 +83,7 @@ static int handshake_error(struct attempt *a, int rc, struct error *err) {
         garbage(a, err);
     else if (!hostkey_may_be_offered(w->head, w->head_len, a->pinned.type))
         key_changed(a, "the host offers no key of the recorded key's type", err);
-    else if (w->ended)
+    else if (w->ended && rc != LIBSSH2_ERROR_KEX_FAILURE) /* without common algorithms a server closes as well */
         lost(a, w->head_len ? "while keys were exchanged" : "before it said anything", err);
     else {
         error_set(err, ERR_PROTOCOL, a->target->subject, "the SSH handshake failed: %s", last_message(w));
@@ -119,7 +119,7 @@ static int auth_error(struct attempt *a, int rc, struct error *err) {
         error_set(err, ERR_AUTH, t->subject, "its SSH server refuses nestor's key for the user %s", t->user);
         error_mend(err, "wait until cloud-init has put the key there; else see that the image runs cloud-init");
         error_retry(err);
-    } else if (a->wire->ended || rc == LIBSSH2_ERROR_SOCKET_DISCONNECT || rc == LIBSSH2_ERROR_EAGAIN) {
+    } else if (a->wire->ended || rc == LIBSSH2_ERROR_SOCKET_DISCONNECT) {
         lost(a, "while the user logged in", err);
     } else {
         error_set(err, ERR_AUTH, t->subject, "logging in as %s failed: %s", t->user, last_message(a->wire));

@@ -1,4 +1,6 @@
+/* A job: one channel from the asking to the closing, as a state with one short function each. */
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -7,21 +9,15 @@
 
 #include "transport/ssh/session.h"
 
-/* OpenSSH refuses an eleventh command on one connection (MaxSessions 10). The rest is left for commands whose
- * callers have gone but which still run there. */
-#define COMMANDS_MAX 8
-
-struct ssh_job *job_new(enum job_kind kind, struct ssh_session *s, struct error *err) {
+struct ssh_job *job_new(enum job_kind kind, const char *subject, struct error *err) {
     int changed = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (changed < 0) {
-        error_set_errno(err, errno, s->subject, "cannot make an event descriptor");
+        error_set_errno(err, errno, subject, "cannot make an event descriptor");
         return NULL;
     }
     struct ssh_job *job = xcalloc(1, sizeof *job);
     atomic_init(&job->refs, 1);
     job->kind = kind;
-    atomic_fetch_add(&s->refs, 1);
-    job->session = s;
     job->changed = changed;
     job->in.fd = job->out.fd = job->err.fd = -1;
     job->err.stream = SSH_EXTENDED_DATA_STDERR;
@@ -37,15 +33,20 @@ void job_release(struct ssh_job *job) {
     close(job->changed);
     free(job->command);
     free(job->host);
-    ssh_session_release(job->session);
+    if (job->session)
+        ssh_session_release(job->session);
     free(job);
+}
+
+void job_signal(struct ssh_job *job) {
+    uint64_t one = 1;
+    ssize_t ignored = write(job->changed, &one, sizeof one);
+    (void)ignored;
 }
 
 static void publish(struct ssh_job *job, enum job_phase phase) {
     atomic_store(&job->phase, phase);
-    uint64_t one = 1;
-    ssize_t ignored = write(job->changed, &one, sizeof one);
-    (void)ignored;
+    job_signal(job);
 }
 
 /* Our ends close before the caller learns of the end: then what it reads has an end too. */
@@ -58,7 +59,8 @@ static void finish(struct ssh_job *job) {
 }
 
 void job_fail(struct ssh_job *job, const struct error *error) {
-    if (atomic_load(&job->phase) == PHASE_PENDING)
+    int phase = atomic_load(&job->phase);
+    if (phase == PHASE_PENDING || (phase == PHASE_OPEN && job->kind == JOB_EXEC))
         job->error = *error;
     finish(job);
     job->state = JOB_GONE;
@@ -66,12 +68,21 @@ void job_fail(struct ssh_job *job, const struct error *error) {
 
 /* --- the states --- */
 
+/* Before the caller learns of the answer: its next job is to find the session free. */
+static void note_answered(struct ssh_job *job) {
+    if (job->kind == JOB_FORWARD)
+        atomic_fetch_sub(&job->session->unanswered_forwards, 1);
+}
+
+/* One request at a time may wait for its reply in a session. libssh2 keeps the state of a channel's opening per
+ * session, and takes a reply that is for another channel as a failure of the one that waits (packet.c,
+ * _libssh2_packet_requirev). */
 static int waiting(struct ssh_job *job, bool *moved) {
     struct ssh_session *s = job->session;
     (void)moved;
-    if (s->opening || (job->kind == JOB_EXEC && s->open_commands >= COMMANDS_MAX))
+    if (s->requesting || (job->kind == JOB_EXEC && s->open_commands >= SSH_COMMANDS_MAX))
         return LIBSSH2_ERROR_EAGAIN;
-    s->opening = job;
+    s->requesting = job;
     job->state = JOB_OPENING;
     return 0;
 }
@@ -105,6 +116,12 @@ static void command_refused(struct ssh_job *job, const char *message, struct err
     error_retry(err);
 }
 
+/* No channel for a command: the session has all the server allows, and another session can have one. */
+static void note_full(struct ssh_job *job) {
+    job->session_full = true;
+    atomic_store(&job->session->full_until, clock_ms() + SSH_FULL_MS);
+}
+
 static int refused(struct ssh_job *job, int rc) {
     char *message = NULL;
     libssh2_session_last_error(job->session->wire->session, &message, NULL, 0);
@@ -115,6 +132,10 @@ static int refused(struct ssh_job *job, int rc) {
         command_refused(job, message ? message : "", &e);
     e.native = rc;
     job->error = e;
+    if (job->kind == JOB_EXEC && rc == LIBSSH2_ERROR_CHANNEL_FAILURE)
+        note_full(job);
+    note_answered(job);
+    job->session->requesting = NULL;
     finish(job);
     job->state = JOB_CLOSING;
     return 0;
@@ -126,42 +147,48 @@ static LIBSSH2_CHANNEL *open_channel(const struct ssh_job *job, LIBSSH2_SESSION 
     return libssh2_channel_open_session(session);
 }
 
-/* An opening cannot be taken back: also that of an abandoned job goes on until the peer has answered. */
 static int opening(struct ssh_job *job, bool *moved) {
     (void)moved;
     job->channel = open_channel(job, job->session->wire->session);
     int rc = job->channel ? 0 : libssh2_session_last_errno(job->session->wire->session);
     if (rc == LIBSSH2_ERROR_EAGAIN)
         return rc;
-    job->session->opening = NULL;
-    if (rc == LIBSSH2_ERROR_CHANNEL_FAILURE)
+    if (rc == LIBSSH2_ERROR_CHANNEL_FAILURE || rc == LIBSSH2_ERROR_TIMEOUT)
         return refused(job, rc);
     if (rc)
         return rc;
-    if (job->kind == JOB_FORWARD)
-        publish(job, PHASE_OPEN);
-    job->state = job->kind == JOB_EXEC ? JOB_STARTING : JOB_RUNNING;
+    if (job->kind == JOB_EXEC) {
+        job->state = JOB_STARTING;
+        return 0;
+    }
+    job->session->requesting = NULL;
+    note_answered(job);
+    publish(job, PHASE_OPEN);
+    job->state = JOB_RUNNING;
     return 0;
 }
 
 static int starting(struct ssh_job *job, bool *moved) {
     (void)moved;
     int rc = libssh2_channel_exec(job->channel, job->command);
-    if (rc == LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED)
+    if (rc == LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED || rc == LIBSSH2_ERROR_TIMEOUT)
         return refused(job, rc);
     if (rc)
         return rc;
+    job->session->requesting = NULL;
+    publish(job, PHASE_OPEN);
     job->state = JOB_RUNNING;
     return 0;
 }
 
-/* RFC 4254, 6.10: the names a server may send; the numbers are those of signal(7) on x86 and ARM. */
+/* The names a server may send (RFC 4254, 6.10). */
 static const struct {
     const char *name;
     int number;
 } signals[] = {
-    {"HUP", 1},   {"INT", 2},   {"QUIT", 3},  {"ILL", 4},   {"ABRT", 6},  {"FPE", 8},   {"KILL", 9},
-    {"USR1", 10}, {"SEGV", 11}, {"USR2", 12}, {"PIPE", 13}, {"ALRM", 14}, {"TERM", 15},
+    {"ABRT", SIGABRT}, {"ALRM", SIGALRM}, {"FPE", SIGFPE},   {"HUP", SIGHUP},   {"ILL", SIGILL},
+    {"INT", SIGINT},   {"KILL", SIGKILL}, {"PIPE", SIGPIPE}, {"QUIT", SIGQUIT}, {"SEGV", SIGSEGV},
+    {"TERM", SIGTERM}, {"USR1", SIGUSR1}, {"USR2", SIGUSR2},
 };
 
 static int status_of_signal(const char *name) {
@@ -246,16 +273,28 @@ static int (*const states[])(struct ssh_job *, bool *moved) = {
     [JOB_RUNNING] = running, [JOB_CLOSING] = closing,
 };
 
-/* Nobody waits for an abandoned job: one without a channel is over, and what runs is closed. */
+/* Nobody waits for an abandoned job: one that has not asked for a channel is over, and what runs is closed. A request
+ * cannot be taken back: its reply is awaited first. */
 static void abandon(struct ssh_job *job) {
-    if (job->state == JOB_WAITING)
+    if (job->state == JOB_WAITING) {
+        note_answered(job);
         job->state = JOB_GONE;
-    else if (job->state == JOB_STARTING || job->state == JOB_RUNNING)
+    } else if (job->state == JOB_RUNNING) {
         job->state = JOB_CLOSING;
+    }
 }
 
+/* Also while it is closing: the server counts a command until it has ended there. */
 static bool counts_as_command(const struct ssh_job *job) {
-    return job->kind == JOB_EXEC && job->state > JOB_WAITING && job->state < JOB_CLOSING;
+    return job->kind == JOB_EXEC && job->state > JOB_WAITING && job->state < JOB_GONE;
+}
+
+/* Keeps the session's counts right whatever way a job goes. */
+static void count(struct ssh_job *job, bool counted) {
+    struct ssh_session *s = job->session;
+    s->open_commands += (int)counts_as_command(job) - (int)counted;
+    if (job->kind == JOB_EXEC && job->state == JOB_GONE)
+        atomic_fetch_sub(&s->commands, 1);
 }
 
 int job_step(struct ssh_job *job, bool *moved) {
@@ -268,7 +307,7 @@ int job_step(struct ssh_job *job, bool *moved) {
         rc = before == JOB_GONE ? 0 : states[before](job, moved);
         *moved |= job->state != before;
     }
-    job->session->open_commands += (unsigned)counts_as_command(job) - (unsigned)counted;
+    count(job, counted);
     return rc == LIBSSH2_ERROR_EAGAIN ? 0 : rc;
 }
 

@@ -8,8 +8,8 @@
 
 #include "transport/ssh/session.h"
 
-static void set_lost(struct ssh_session *s, struct error *e, const char *cause) {
-    error_set(e, ERR_UNREACHABLE, s->subject, "%s", cause);
+static void set_lost(struct ssh_session *s, struct error *e, const char *cause, const char *detail) {
+    error_set(e, ERR_UNREACHABLE, s->subject, "%s%s%s", cause, detail ? ": " : "", detail ? detail : "");
     error_mend(e, "the connection is made anew by the same command; if it stays, look at the machine's console");
     error_retry(e);
 }
@@ -17,16 +17,13 @@ static void set_lost(struct ssh_session *s, struct error *e, const char *cause) 
 static void set_lost_by_peer(struct ssh_session *s, int rc, struct error *e) {
     const struct wire *w = s->wire;
     char *message = NULL;
-    if (w->ended && w->errnum) {
-        set_lost(s, e, "the connection was lost: ");
-        size_t len = strlen(e->cause);
-        strncat(e->cause, strerror(w->errnum), sizeof e->cause - len - 1);
-    } else if (w->ended || rc == LIBSSH2_ERROR_SOCKET_DISCONNECT) {
-        set_lost(s, e, "the connection was closed by the other side");
-    } else {
-        libssh2_session_last_error(w->session, &message, NULL, 0);
-        set_lost(s, e, message && message[0] ? message : "the SSH session failed");
-    }
+    libssh2_session_last_error(w->session, &message, NULL, 0);
+    if (w->ended && w->errnum)
+        set_lost(s, e, "the connection was lost", strerror(w->errnum));
+    else if (w->ended || rc == LIBSSH2_ERROR_SOCKET_DISCONNECT)
+        set_lost(s, e, "the connection was closed by the other side", NULL);
+    else
+        set_lost(s, e, "the SSH session failed", message);
     e->native = rc;
 }
 
@@ -139,7 +136,7 @@ static bool turn(struct ssh_session *s, bool *moved, struct error *e) {
         return false;
     }
     if (!peer_lives(s)) {
-        set_lost(s, e, "the machine does not answer any more");
+        set_lost(s, e, "the machine does not answer any more", NULL);
         return false;
     }
     wire_flush(w);
@@ -153,7 +150,7 @@ static void run_until_lost(struct ssh_session *s, struct error *e) {
             return;
         wait_for_work(s, moved);
     }
-    set_lost(s, e, "the connection was closed by nestor");
+    set_lost(s, e, "the connection was closed by nestor", NULL);
     libssh2_session_disconnect(s->wire->session, "done");
     wire_flush(s->wire);
 }
@@ -170,7 +167,7 @@ static void *session_main(void *arg) {
     for (struct ssh_job *job = s->jobs; job; job = job->next)
         job_fail(job, &e);
     drop_gone(s);
-    /* A peer that ended the connection for a reason of its own must not find the socket still open. */
+    /* Now, and not when the access is closed: what waits at the other end is to learn of it too. */
     wire_free(s->wire);
     s->wire = NULL;
     return NULL;
@@ -226,11 +223,13 @@ void ssh_session_stop(struct ssh_session *s) {
     ssh_session_release(s);
 }
 
-int ssh_session_submit(struct ssh_job *job, struct error *err) {
-    struct ssh_session *s = job->session;
+int ssh_session_submit(struct ssh_session *s, struct ssh_job *job, struct error *err) {
     pthread_mutex_lock(&s->lock);
     bool dead = s->dead;
     if (!dead) {
+        atomic_fetch_add(&s->refs, 1);
+        job->session = s;
+        atomic_fetch_add(job->kind == JOB_EXEC ? &s->commands : &s->unanswered_forwards, 1);
         atomic_fetch_add(&job->refs, 1);
         job->next = s->submitted;
         s->submitted = job;

@@ -4,6 +4,7 @@
  *   loop.c     then the session's own thread, the only one that speaks to libssh2: one poll loop for all jobs
  *   job.c      a job's states: one channel, from its opening to its closing
  *   flow.c     bytes between a channel and local sockets, with back-pressure both ways
+ *   pool.c     the sessions of one access: which one gets a job, and when one more is connected
  *   access.c   the access operations: submit a job, move the caller's bytes, wait within the caller's context
  *
  * Callers and the thread share only `struct ssh_job`, which is counted: a caller whose context ends marks the job
@@ -19,6 +20,9 @@
 #include "nestor/transport.h"
 #include "transport/ssh/wire.h"
 #include "transport/stdio.h"
+
+/* How many connections an access may have at once (pool.c). */
+#define SSH_SESSIONS_MAX 6
 
 /* How silence is noticed: after ping_ms without a byte the peer is asked for one; dead_ms later it is given up. */
 struct ssh_keepalive {
@@ -69,7 +73,7 @@ struct ssh_session;
 struct ssh_job {
     atomic_int refs; /* the caller and the thread */
     struct ssh_job *next;
-    struct ssh_session *session; /* counted */
+    struct ssh_session *session; /* counted; NULL until submitted */
 
     /* set before the job is submitted, constant after */
     enum job_kind kind;
@@ -88,13 +92,15 @@ struct ssh_job {
 
     /* from the thread to the caller: written before phase becomes PHASE_DONE, constant after */
     atomic_int phase;
-    int changed; /* eventfd: readable once phase is not PHASE_PENDING (forward) or is PHASE_DONE (exec) */
+    int changed;       /* eventfd: counts the changes of phase */
+    bool session_full; /* the error is this session's; another may take the job */
     int status;
     struct error error;
 };
 
-struct ssh_job *job_new(enum job_kind kind, struct ssh_session *s, struct error *err);
+struct ssh_job *job_new(enum job_kind kind, const char *subject, struct error *err);
 void job_release(struct ssh_job *job); /* NULL-safe */
+void job_signal(struct ssh_job *job);  /* makes job->changed readable */
 
 /* One step as far as it goes now. *moved is set if anything happened. Returns a libssh2 error if the session is lost.
  */
@@ -107,11 +113,22 @@ unsigned job_want(const struct ssh_job *job, const struct wire *w, struct pollfd
 
 /* --- loop.c --- */
 
+/* OpenSSH refuses an eleventh command on one connection (sshd_config, MaxSessions); two are left for those that have
+ * ended here and not yet there. */
+#define SSH_COMMANDS_MAX 8
+/* So long a session that refused one gets no command that could go elsewhere. */
+#define SSH_FULL_MS 10000
+
 struct ssh_session {
     atomic_int refs; /* the access and every job: a call may outlive the access it came through */
     char *subject;
     struct ssh_keepalive keepalive;
     pthread_t thread;
+
+    /* what choosing a session goes by */
+    atomic_int commands;            /* submitted, and their channels not yet closed */
+    atomic_int unanswered_forwards; /* submitted, and the peer has not said yes or no yet */
+    _Atomic int64_t full_until;     /* clock_ms() value */
 
     /* under the lock */
     pthread_mutex_t lock;
@@ -123,9 +140,9 @@ struct ssh_session {
 
     /* the thread's own */
     struct wire *wire;
-    struct ssh_job *jobs;    /* oldest first */
-    struct ssh_job *opening; /* libssh2 keeps the state of a channel's opening per session: one at a time */
-    unsigned open_commands;
+    struct ssh_job *jobs;       /* oldest first */
+    struct ssh_job *requesting; /* the one job that waits for the reply to a request */
+    int open_commands;
     int64_t pinged_at; /* 0: not since the peer was last heard */
 };
 
@@ -136,7 +153,7 @@ int ssh_session_start(struct wire *w, const char *subject, struct ssh_keepalive 
 void ssh_session_stop(struct ssh_session *s);
 void ssh_session_release(struct ssh_session *s);
 /* Hands the thread its own reference. Fails, with the reason, when the session is dead. */
-int ssh_session_submit(struct ssh_job *job, struct error *err) NESTOR_CHECKED;
+int ssh_session_submit(struct ssh_session *s, struct ssh_job *job, struct error *err) NESTOR_CHECKED;
 bool ssh_session_alive(struct ssh_session *s);
 void ssh_session_wake(struct ssh_session *s);
 
@@ -145,6 +162,18 @@ void ssh_session_wake(struct ssh_session *s);
 /* Speaks SSH on the connected socket fd (taken over, in any case) until the user is authenticated. */
 int ssh_connect(int fd, const struct ssh_target *target, struct wire **ret, const struct context *ctx,
                 struct error *err) NESTOR_CHECKED;
+
+/* --- pool.c --- */
+
+struct ssh_pool;
+int ssh_pool_open(struct access *parent, const struct ssh_target *target, struct ssh_keepalive keepalive,
+                  struct ssh_pool **ret, const struct context *ctx, struct error *err) NESTOR_CHECKED;
+void ssh_pool_close(struct ssh_pool *p);
+/* Hands the job to a session. May connect one more for it, within ctx. */
+int ssh_pool_submit(struct ssh_pool *p, struct ssh_job *job, const struct context *ctx,
+                    struct error *err) NESTOR_CHECKED;
+bool ssh_pool_alive(struct ssh_pool *p);
+const char *ssh_pool_subject(const struct ssh_pool *p);
 
 /* --- access.c, put.c --- */
 

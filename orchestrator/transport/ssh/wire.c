@@ -1,9 +1,10 @@
 #include "transport/ssh/wire.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdalign.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -11,37 +12,67 @@
 
 #include "nestor/context.h"
 
+/* --- libssh2's memory --- */
+
+struct wire_block {
+    struct wire_block *next, **at; /* *at points here */
+    size_t size;
+    alignas(max_align_t) char bytes[];
+};
+
+static struct wire_block *block_of(void *p) {
+    return (struct wire_block *)((char *)p - offsetof(struct wire_block, bytes));
+}
+
 /* Zeroed: libssh2 1.10 reads a signal name up to its NUL even when the packet was too short to hold one
- * (packet.c, "exit-signal"). Wiped when freed: keys and passwords pass through here. */
+ * (packet.c, "exit-signal"). */
 static void *ssh_alloc(size_t n, void **abstract) {
     struct wire *w = *abstract;
     if (n > WIRE_MEMORY_MAX || w->memory > WIRE_MEMORY_MAX - n)
         return NULL;
-    void *p = calloc(1, n ? n : 1);
-    if (p)
-        w->memory += malloc_usable_size(p);
-    return p;
+    struct wire_block *b = xcalloc(1, sizeof *b + n);
+    b->size = n;
+    b->next = w->blocks;
+    b->at = &w->blocks;
+    if (b->next)
+        b->next->at = &b->next;
+    w->blocks = b;
+    w->memory += n;
+    return b->bytes;
 }
 
+/* Wiped: the user's key passes through here. */
 static void ssh_free(void *p, void **abstract) {
     struct wire *w = *abstract;
     if (!p)
         return;
-    size_t n = malloc_usable_size(p);
-    w->memory -= n;
-    explicit_bzero(p, n);
-    free(p);
+    struct wire_block *b = block_of(p);
+    *b->at = b->next;
+    if (b->next)
+        b->next->at = b->at;
+    w->memory -= b->size;
+    explicit_bzero(b->bytes, b->size);
+    free(b);
 }
 
 static void *ssh_realloc(void *old, size_t n, void **abstract) {
     void *p = ssh_alloc(n, abstract);
     if (!p || !old)
         return p;
-    size_t had = malloc_usable_size(old);
+    size_t had = block_of(old)->size;
     memcpy(p, old, had < n ? had : n);
     ssh_free(old, abstract);
     return p;
 }
+
+/* libssh2 1.10 forgets a packet at each exchange of new keys (kex.c): what it leaves behind goes with the session. */
+static void free_blocks(struct wire *w) {
+    void *abstract = w;
+    while (w->blocks)
+        ssh_free(w->blocks->bytes, &abstract);
+}
+
+/* --- what libssh2 reads and writes --- */
 
 static ssize_t ssh_send(libssh2_socket_t fd, const void *bytes, size_t n, int flags, void **abstract) {
     struct wire *w = *abstract;
@@ -94,6 +125,7 @@ void wire_free(struct wire *w) {
     w->in_start = w->in_end = 0;
     if (w->session)
         libssh2_session_free(w->session);
+    free_blocks(w);
     buffer_free(&w->out);
     close(w->fd);
     explicit_bzero(w, sizeof *w);

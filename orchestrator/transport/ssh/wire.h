@@ -26,6 +26,8 @@
  * peer could otherwise fill the memory; honest ones stay within the windows of their channels (2 MiB each). */
 #define WIRE_MEMORY_MAX ((size_t)256 << 20)
 
+struct wire_block;
+
 struct wire {
     int fd; /* owned */
     LIBSSH2_SESSION *session;
@@ -35,10 +37,11 @@ struct wire {
     size_t out_start;
     char head[WIRE_HEAD_MAX];
     size_t head_len;
-    size_t memory;    /* bytes libssh2 holds */
-    int64_t heard_at; /* clock_ms() of the last byte from the peer */
-    bool consumed;    /* libssh2 took bytes since this was last cleared: there may be something for any channel */
-    bool ended;       /* the peer has closed, or the socket failed; errnum tells */
+    struct wire_block *blocks; /* all libssh2 has allocated */
+    size_t memory;             /* bytes libssh2 holds */
+    int64_t heard_at;          /* clock_ms() of the last byte from the peer */
+    bool consumed; /* libssh2 took bytes since this was last cleared: there may be something for any channel */
+    bool ended;    /* the peer has closed, or the socket failed; errnum tells */
     int errnum;
 };
 

@@ -1,0 +1,202 @@
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/cli.h"
+#include "nestor/state.h"
+#include "ui/text.h"
+#include "ui/ui.h"
+
+#define POLL_MS 500
+#define DEFAULT_LIMIT 50
+
+struct events_options {
+    bool follow, json, all;
+    unsigned limit;
+};
+static const struct option_spec options[] = {
+    {"follow", 'f', OPTION_FLAG, offsetof(struct events_options, follow), NULL, "go on as things happen, until Ctrl-C"},
+    {"limit", 'n', OPTION_NUMBER, offsetof(struct events_options, limit), "N", "the newest N entries (default 50)"},
+    {"all", 'a', OPTION_FLAG, offsetof(struct events_options, all), NULL, "all entries"},
+    {"json", 0, OPTION_FLAG, offsetof(struct events_options, json), NULL, "one JSON object a line"},
+    {0},
+};
+
+/* A reading of the journal. Entries are seen twice if they were unfinished the first time. */
+struct reading {
+    const struct events_options *options;
+    const char *lab; /* NULL: every lab */
+    bool color, utf8;
+    struct buffer *newest; /* a ring of lines; with room 0 they are written at once */
+    size_t room, nlines;   /* nlines: all that came */
+    int64_t last;          /* greatest id so far */
+    int64_t *unfinished;   /* ids shown before they had an outcome, ascending */
+    size_t nunfinished, cap;
+};
+
+/* --- one entry --- */
+
+static void put_time(int64_t unix_ms, struct buffer *out) {
+    char text[32] = "";
+    time_t t = (time_t)(unix_ms / 1000);
+    struct tm tm;
+    if (localtime_r(&t, &tm))
+        strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &tm);
+    buffer_puts(out, text);
+}
+
+static enum tint tint_of(const char *outcome) {
+    return strcmp(outcome, "done") == 0 ? TINT_GOOD : strcmp(outcome, "failed") == 0 ? TINT_BAD : TINT_WARN;
+}
+
+static void put_text(const struct reading *r, const struct journal_record *j, struct buffer *out) {
+    bool unfinished = j->ended_at == 0;
+    put_time(j->started_at, out);
+    buffer_printf(out, "  %s", tint(r->color, tint_of(j->outcome)));
+    text_put_padded(out, unfinished ? "begun" : j->outcome, 9, r->utf8);
+    buffer_puts(out, tint_end(r->color));
+    text_put_padded(out, j->step, 8, r->utf8);
+    if (unfinished)
+        buffer_puts(out, "        ");
+    else
+        buffer_printf(out, "%6.1fs ", (double)(j->ended_at - j->started_at) / 1000);
+    buffer_putc(out, ' ');
+    /* a host's steps say which lab they were for */
+    if (!strchr(j->path, '/')) {
+        text_put_safe(out, j->lab, TEXT_NO_LIMIT, r->utf8);
+        buffer_puts(out, " on ");
+    }
+    text_put_safe(out, j->path, TEXT_NO_LIMIT, r->utf8);
+    buffer_puts(out, ": ");
+    text_put_safe(out, j->error[0] ? j->error : j->reason, TEXT_NO_LIMIT, r->utf8);
+    buffer_putc(out, '\n');
+}
+
+static json_t *when_json(int64_t unix_ms) {
+    char when[21];
+    if (!unix_ms)
+        return json_null();
+    clock_iso8601(unix_ms / 1000, when);
+    return json_string(when);
+}
+
+static void put_json(const struct journal_record *j, struct buffer *out) {
+    json_t *json = json_object();
+    json_object_set_new(json, "id", json_integer(j->id));
+    json_object_set_new(json, "run", json_integer(j->run));
+    json_object_set_new(json, "lab", text_json(j->lab));
+    json_object_set_new(json, "verb", text_json(j->verb));
+    json_object_set_new(json, "path", text_json(j->path));
+    json_object_set_new(json, "step", text_json(j->step));
+    json_object_set_new(json, "reason", text_json_or_null(j->reason));
+    json_object_set_new(json, "outcome", text_json(j->outcome));
+    json_object_set_new(json, "error", text_json_or_null(j->error));
+    json_object_set_new(json, "started_at", when_json(j->started_at));
+    json_object_set_new(json, "ended_at", when_json(j->ended_at));
+    json_object_set_new(json, "elapsed_ms", j->ended_at ? json_integer(j->ended_at - j->started_at) : json_null());
+    cleanup_free char *line = json_dumps(json, JSON_COMPACT | JSON_ENSURE_ASCII);
+    buffer_printf(out, "%s\n", line ? line : "{}");
+    json_decref(json);
+}
+
+/* --- reading --- */
+
+/* Whether an entry has something new to tell. Keeps the list of the unfinished. */
+static bool is_news(struct reading *r, const struct journal_record *j) {
+    size_t at = 0;
+    while (at < r->nunfinished && r->unfinished[at] != j->id)
+        at++;
+    bool known = at < r->nunfinished;
+    if (!known && j->id <= r->last)
+        return false;
+    if (j->id > r->last)
+        r->last = j->id;
+    if (known && j->ended_at)
+        memmove(&r->unfinished[at], &r->unfinished[at + 1], (--r->nunfinished - at) * sizeof *r->unfinished);
+    if (!known && !j->ended_at) {
+        if (r->nunfinished == r->cap) {
+            r->cap = r->cap ? r->cap * 2 : 64;
+            r->unfinished = xrealloc(r->unfinished, r->cap * sizeof *r->unfinished);
+        }
+        r->unfinished[r->nunfinished++] = j->id;
+    }
+    return !known || j->ended_at;
+}
+
+static void take_entry(void *data, const struct journal_record *j) {
+    struct reading *r = data;
+    cleanup_buffer struct buffer direct = {0};
+    if (!is_news(r, j) || (r->lab && strcmp(r->lab, j->lab) != 0))
+        return;
+    struct buffer *line = r->room ? &r->newest[r->nlines++ % r->room] : &direct;
+    buffer_clear(line);
+    if (r->options->json)
+        put_json(j, line);
+    else
+        put_text(r, j, line);
+    fputs(buffer_str(&direct), stdout);
+}
+
+/* From now on what comes is written at once. */
+static void write_newest(struct reading *r) {
+    size_t first = r->nlines > r->room ? r->nlines - r->room : 0;
+    for (size_t i = first; i < r->nlines; i++)
+        fputs(buffer_str(&r->newest[i % r->room]), stdout);
+    for (size_t i = 0; i < r->room; i++)
+        buffer_free(&r->newest[i]);
+    r->room = r->nlines = 0;
+}
+
+static bool somebody_reads(void) { return fflush(stdout) == 0 && !ferror(stdout); }
+
+static int read_journal(struct reading *r, struct state *state, struct error *err) {
+    int64_t after = r->nunfinished ? r->unfinished[0] - 1 : r->last;
+    return state_journal_each(state, NULL, after, 0, take_entry, r, err);
+}
+
+/* Ctrl-C is how this ends, so it is no failure. */
+static int follow(struct reading *r, struct state *state, const struct context *ctx, struct error *err) {
+    struct error why = {0};
+    while (somebody_reads() && context_sleep(ctx, POLL_MS, NULL, "following the journal", &why) == 0)
+        if (read_journal(r, state, err))
+            return -1;
+    return NESTOR_DONE;
+}
+
+static int run(struct cli *cli, const void *opts, int argc, char **argv, struct error *err) {
+    const struct events_options *o = opts;
+    const char *home = nestor_home(err);
+    struct state *state = NULL;
+    if (!home || state_open(home, &state, err))
+        return -1;
+    struct reading r = {.options = o, .lab = argc ? argv[0] : NULL, .color = cli->color, .utf8 = terminal_is_utf8()};
+    r.room = o->all ? 0 : o->limit ? o->limit : DEFAULT_LIMIT;
+    r.newest = xcalloc(r.room, sizeof *r.newest);
+    int code = read_journal(&r, state, err) ? -1 : NESTOR_DONE;
+    write_newest(&r);
+    if (code == NESTOR_DONE && o->follow)
+        code = follow(&r, state, &cli->ctx, err);
+    free(r.newest);
+    free(r.unfinished);
+    state_close(state);
+    return code;
+}
+
+const struct cli_command cmd_events = {
+    .name = "events",
+    .summary = "Show the journal: what was done to a lab, when, why, and how it ended",
+    .arguments = "[LAB]",
+    .completes = ARGUMENT_LAB,
+    .options = options,
+    .options_size = sizeof(struct events_options),
+    .min_args = 0,
+    .max_args = 1,
+    .details = "Without LAB: of all labs, those taken down included. An entry is written before its step begins, so\n"
+               "'begun' without an end is a step that runs, or that was cut off.",
+    .examples = "  nestor events quickstart\n"
+                "  nestor events --follow\n"
+                "  nestor events --all --json | jq -r 'select(.outcome == \"failed\") | .error'",
+    .run = run,
+};

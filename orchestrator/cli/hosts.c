@@ -1,0 +1,71 @@
+#include "cli/hosts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/recorded.h"
+#include "nestor/transport.h"
+
+static bool same_params(const struct known_host *h, const struct param *params, size_t n) {
+    bool same = h->nparams == n;
+    for (size_t i = 0; same && i < n; i++)
+        same = strcmp(h->params[i].key, params[i].key) == 0 && strcmp(h->params[i].value, params[i].value) == 0;
+    return same;
+}
+
+/* Two labs on one host name it once. */
+static void add(struct known_hosts *hosts, const char *name, const char *driver_name, const struct param *params,
+                size_t n) {
+    const struct driver *driver = driver_find(driver_name);
+    for (size_t i = 0; i < hosts->n; i++)
+        if (hosts->items[i].driver == driver && strcmp(hosts->items[i].name, name) == 0 &&
+            same_params(&hosts->items[i], params, n))
+            return;
+    if (!driver) /* made by a nestor with more drivers; this one cannot ask it */
+        return;
+    struct param *copy = arena_alloc(&hosts->arena, (n + 1) * sizeof *copy);
+    for (size_t i = 0; i < n; i++)
+        copy[i] = (struct param){.key = arena_strdup(&hosts->arena, params[i].key),
+                                 .value = arena_strdup(&hosts->arena, params[i].value)};
+    hosts->items = xrealloc(hosts->items, (hosts->n + 1) * sizeof *hosts->items);
+    hosts->items[hosts->n++] = (struct known_host){.name = arena_strdup(&hosts->arena, name),
+                                                   .subject = arena_printf(&hosts->arena, "host %s", name),
+                                                   .driver = driver,
+                                                   .params = copy,
+                                                   .nparams = n};
+}
+
+void hosts_add_local(struct known_hosts *hosts) { add(hosts, "local", "qemu", NULL, 0); }
+
+void hosts_add_lab(struct known_hosts *hosts, const struct lab *lab) {
+    for (size_t i = 0; i < lab->nhosts; i++)
+        add(hosts, lab->hosts[i].name, lab->hosts[i].driver, lab->hosts[i].params, lab->hosts[i].nparams);
+}
+
+static int add_recorded(void *data, const struct lab_record *lab, const struct lab_contents *c, struct error *err) {
+    (void)lab, (void)err;
+    for (size_t i = 0; i < c->nhosts; i++)
+        add(data, c->hosts[i].name, c->hosts[i].driver, c->hosts[i].params, c->hosts[i].nparams);
+    return 0;
+}
+
+int hosts_add_recorded(struct known_hosts *hosts, struct state *state, struct error *err) {
+    return recorded_each(state, add_recorded, hosts, err);
+}
+
+void hosts_free(struct known_hosts *hosts) {
+    free(hosts->items);
+    arena_free(&hosts->arena);
+    *hosts = (struct known_hosts){0};
+}
+
+int host_open(const struct known_host *host, const char *home, struct hypervisor **ret, const struct context *ctx,
+              struct error *err) {
+    struct hypervisor_config config = {.subject = host->subject,
+                                       .access = access_local(),
+                                       .params = host->params,
+                                       .nparams = host->nparams,
+                                       .home = home,
+                                       .accelerated = true};
+    return host->driver->open(&config, ret, ctx, err);
+}
