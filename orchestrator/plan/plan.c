@@ -191,6 +191,20 @@ static bool is_there(const struct row *row, const struct row_plan *around) {
     return row->seen == SEEN_UNKNOWN ? row->recorded != NULL : row->seen != SEEN_ABSENT;
 }
 
+/* Why a machine that runs as it should is not known to be ready in today's sense; NULL if it is. */
+static const char *unproved(const struct planner *p, const struct row *row) {
+    const struct machine_record *was = row->recorded;
+    const char *nesting = nesting_name(row->nesting);
+    enum ready proved;
+    if (!was || !was->is_ready)
+        return "not proved ready yet";
+    if (needs_verify(row) && strcmp(was->nesting, nesting) != 0)
+        return arena_printf(&p->plan->arena, "nesting %s -> %s", was->nesting, nesting);
+    if (ready_parse(was->ready, &proved) && row->ready > proved) /* the stricter, the larger */
+        return arena_printf(&p->plan->arena, "ready %s -> %s", was->ready, ready_name(row->ready));
+    return NULL;
+}
+
 /* The one decision per row. *reason is a sentence fragment for "because ...". */
 static enum change decide(const struct planner *p, const struct row *row, const struct row_plan *around,
                           const char **reason) {
@@ -229,11 +243,10 @@ static enum change decide(const struct planner *p, const struct row *row, const 
         *reason = row->expose ? "hardware virtualization is off" : "hardware virtualization is on";
         return CHANGE_RESTART;
     }
-    if (!row->recorded || !row->recorded->is_ready) {
-        *reason = "not proved ready yet";
-        return CHANGE_CHECK;
-    }
-    return CHANGE_NONE;
+    const char *why = unproved(p, row);
+    if (why)
+        *reason = why;
+    return why ? CHANGE_CHECK : CHANGE_NONE;
 }
 
 static void plan_row(struct planner *p, uint32_t r) {

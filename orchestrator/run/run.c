@@ -60,12 +60,13 @@ static bool makes_ready(const struct row *row, enum step_kind kind) {
     return kind == (verifies ? STEP_VERIFY : reaches ? STEP_REACH : STEP_START);
 }
 
-static int put_record(struct run *r, const struct row *row, uint32_t ordinal, struct error *err) {
+static int put_record(struct run *r, uint32_t at, const char *status, struct error *err) {
+    const struct row *row = &r->inv->rows[at];
     struct machine_record m = {
         .path = row->path,
         .name = row->name,
         .level = row->level,
-        .ordinal = ordinal,
+        .ordinal = at,
         .parent = row->parent == LAB_NONE ? "" : r->inv->rows[row->parent].path,
         .host = r->inv->hosts[row->host].name,
         .hypervisor = row->hypervisor_name,
@@ -78,11 +79,23 @@ static int put_record(struct run *r, const struct row *row, uint32_t ordinal, st
         .ssh_port = row->ssh_port,
         .nesting = nesting_name(row->nesting),
         .ready = ready_name(row->ready),
-        .status = "creating",
+        .status = status,
         .address = "",
         .failure = "",
     };
     return state_machine_put(r->state, r->inv->lab_id, &m, err);
+}
+
+/* What is wanted of a machine that stays may have changed, and one that is there without a record is adopted. */
+static int put_kept(struct run *r, struct error *err) {
+    for (uint32_t i = 0; i < r->inv->nrows; i++) {
+        enum change change = r->plan->changes[i];
+        const char *status = r->inv->rows[i].seen == SEEN_ON ? "running" : "stopped";
+        if ((change == CHANGE_START || change == CHANGE_RESTART || change == CHANGE_CHECK) &&
+            put_record(r, i, status, err))
+            return -1;
+    }
+    return 0;
 }
 
 static int begin_batch(void *data, struct error *err) { return state_begin(((struct run *)data)->state, err); }
@@ -100,7 +113,7 @@ static int starting(void *data, uint32_t task, struct error *err) {
     event_emit(r->work.sink,
                (struct event){.kind = EVENT_STEP_START, .path = path, .step = step_name(s->kind), .text = s->reason});
     if (s->kind == STEP_CREATE)
-        return put_record(r, &r->inv->rows[s->row], s->row, err);
+        return put_record(r, s->row, "creating", err);
     bool recorded = about_machine(s) && (r->inv->rows[s->row].recorded || r->inv->rows[s->row].wanted);
     if (!recorded || s->kind == STEP_REACH || s->kind == STEP_VERIFY)
         return 0;
@@ -256,7 +269,8 @@ static int prepare(struct run *r, struct error *err) {
         struct host_record record = {h->name, h->driver->name, h->params, h->nparams, h->parallel};
         failed = state_host_put(r->state, inv->lab_id, &record, err);
     }
-    if (failed || state_run_start(r->state, inv->lab_id, r->plan->verb, &r->id, err) || state_commit(r->state, err)) {
+    if (failed || put_kept(r, err) || state_run_start(r->state, inv->lab_id, r->plan->verb, &r->id, err) ||
+        state_commit(r->state, err)) {
         state_rollback(r->state);
         return -1;
     }

@@ -70,6 +70,22 @@ static int do_network(struct work *w, const struct step *s, struct hypervisor *h
     return driver->ensure_network(hv, ctx, err);
 }
 
+/* A `down` of another lab on the same hypervisor prunes images and networks that no machine uses, and may do so after
+ * ours were brought and before the first machine uses them. Then they are brought again. */
+static int create(struct hypervisor *hv, const struct driver *driver, const struct machine_spec *spec,
+                  const struct context *ctx, struct error *err) {
+    struct error why = {0};
+    if (driver->create(hv, spec, ctx, &why) == 0)
+        return 0;
+    if (why.code == ERR_NOT_FOUND)
+        return driver->ensure_image(hv, spec->image, NULL, NULL, ctx, err) || driver->ensure_network(hv, ctx, err) ||
+                       driver->create(hv, spec, ctx, err)
+                   ? -1
+                   : 0;
+    *err = why;
+    return -1;
+}
+
 static int do_create(struct work *w, const struct step *s, struct hypervisor *hv, const struct driver *driver,
                      struct step_result *ret, const struct context *ctx, struct error *err) {
     (void)ret;
@@ -92,7 +108,7 @@ static int do_create(struct work *w, const struct step *s, struct hypervisor *hv
     spec.seed = volume.data;
     spec.seed_len = volume.len;
     if (!failed)
-        failed = driver->create(hv, &spec, ctx, err);
+        failed = create(hv, driver, &spec, ctx, err);
     if (volume.data)
         explicit_bzero(volume.data, volume.len); /* it holds the machine's private host key */
     buffer_free(&volume);

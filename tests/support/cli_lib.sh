@@ -90,7 +90,7 @@ await() {
     done
 }
 
-# ended PID [LIMIT-IN-TENTHS]: collects a background process into $status; $out and $err are its output.
+# ended PID: waits for the background process; $status, out and err are what it leaves.
 ended() {
     wait "$1" 2>/dev/null
     status=$?

@@ -30,7 +30,7 @@ static enum seen seen_of(const char *word) {
 struct line {
     char path[128], seen[16];
     bool recorded, ready, has_exposed, exposed;
-    char digest[32], opens[16];
+    char digest[32], opens[16], nesting[16], as[16];
 };
 
 static void read_line(const char *text, struct line *l) {
@@ -51,7 +51,20 @@ static void read_line(const char *text, struct line *l) {
             snprintf(l->digest, sizeof l->digest, "%s", word + 7);
         else if (strncmp(word, "opens=", 6) == 0)
             snprintf(l->opens, sizeof l->opens, "%s", word + 6);
+        else if (strncmp(word, "nesting=", 8) == 0)
+            snprintf(l->nesting, sizeof l->nesting, "%s", word + 8);
+        else if (strncmp(word, "as=", 3) == 0)
+            snprintf(l->as, sizeof l->as, "%s", word + 3);
     }
+}
+
+/* Recorded as it is wanted, unless the line says otherwise. */
+static const struct machine *wanted(const struct planned *p, const char *path) {
+    for (size_t i = 0; p->lab && i < p->lab->nmachines; i++)
+        if (strcmp(p->lab->machines[i].path, path) == 0)
+            return &p->lab->machines[i];
+    static const struct machine none = {.nesting = NESTING_OFF, .ready = READY_SSH};
+    return &none;
 }
 
 static void record(struct planned *p, const struct line *l) {
@@ -75,8 +88,8 @@ static void record(struct planned *p, const struct line *l) {
         .digest = arena_strdup(a, l->digest),
         .ssh_user = "root",
         .ssh_port = 22,
-        .nesting = "off",
-        .ready = "ssh",
+        .nesting = l->nesting[0] ? arena_strdup(a, l->nesting) : nesting_name(wanted(p, path)->nesting),
+        .ready = l->as[0] ? arena_strdup(a, l->as) : ready_name(wanted(p, path)->ready),
         .status = "running",
         .address = "",
         .is_ready = l->ready,

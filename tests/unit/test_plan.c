@@ -164,6 +164,21 @@ static void interrupted_machine_is_checked(void **state) {
     plan_release(&p);
 }
 
+/* What was proved, was proved for what was wanted then. */
+static void stricter_nesting_is_proved(void **state) {
+    (void)state;
+    expect(nested, "lab/kvm1 on nesting=exposed\nlab/kvm1/web1 on", "up",
+           "reach lab/kvm1 (nesting exposed -> required)\n"
+           "verify lab/kvm1 (nesting exposed -> required) < reach lab/kvm1\n");
+}
+
+static void stricter_readiness_is_checked(void **state) {
+    (void)state;
+    static const char spec[] = "lab: lab\nhosts: { local: { driver: fake } }\nmachines:\n"
+                               "  a: { template: tiny }\n  b: { template: tiny, ready: running }\n";
+    expect(spec, "lab/a on as=running\nlab/b on as=ssh", "up", "reach lab/a (ready running -> ssh)\n");
+}
+
 static void incomplete_machine_is_replaced(void **state) {
     (void)state;
     struct planned p;
@@ -231,6 +246,8 @@ int main(void) {
         cmocka_unit_test(machine_that_left_the_spec_is_forgotten_in_a_new_hypervisor),
         cmocka_unit_test(machine_that_left_the_spec_goes_with_the_replaced_hypervisor),
         cmocka_unit_test(interrupted_machine_is_checked),
+        cmocka_unit_test(stricter_nesting_is_proved),
+        cmocka_unit_test(stricter_readiness_is_checked),
         cmocka_unit_test(incomplete_machine_is_replaced),
         cmocka_unit_test(down_removes_the_outermost_and_prunes),
         cmocka_unit_test(down_removes_what_is_only_recorded),

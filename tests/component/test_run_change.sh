@@ -1,0 +1,130 @@
+#!/bin/sh
+# A changed lab file: the plan says what changes and why, up does that and nothing else.
+. "$NESTOR_SOURCE_DIR/tests/support/cli_lib.sh"
+
+# lab_of LINE...: box.yaml with these machines.
+lab_of() {
+    {
+        echo "lab: box"
+        echo "hosts: { local: { driver: fake }, other: { driver: fake } }"
+        echo "templates: { tiny: { source: disk.raw, format: raw }, small: { source: disk.raw, format: raw } }"
+        echo 'defaults: { template: tiny, memory: 64MiB }'
+        echo "machines:"
+        printf '  %s\n' "$@"
+    } >box.yaml
+}
+
+# changes PATH CHANGE...: up does exactly this, keeps the other machines, and then has nothing to do.
+changes() {
+    nestor plan box.yaml --json
+    expect_exit 3
+    expect_json "([.machines[] | select(.change != \"none\") | .path + \" \" + .change] | sort) == ([$(quoted "$@")] | sort)"
+    expect_json 'all(.machines[]; .change == "none" or (.reason | length > 0))'
+    : >"$world/log"
+    nestor up box.yaml --yes
+    expect_exit 0
+    nestor plan box.yaml
+    expect_exit 0
+}
+quoted() {
+    comma=''
+    for word; do
+        printf '%s"%s"' "$comma" "$word"
+        comma=', '
+    done
+}
+
+# now PATH...: exactly these machines are there.
+now() {
+    [ "$(world_paths | sort | tr '\n' ' ')" = "$(printf '%s\n' "$@" | sort | tr '\n' ' ')" ] ||
+        fail "the world has $(world_paths | tr '\n' ' ')"
+    nestor status box --json
+    expect_json ".state == \"up\" and (.machines | length == $#)"
+}
+
+kvm1='kvm1: { host: local, hypervisor: fake, memory: 512MiB, machines: '
+
+begin "a machine that left the file"
+lab_of "$kvm1 { web1: , web2: } }" "db: { host: local }"
+nestor up box.yaml --yes
+expect_exit 0
+lab_of "$kvm1 { web1: } }"
+changes "box/db remove" "box/kvm1/web2 remove"
+now box/kvm1 box/kvm1/web1
+[ "$(logged "create box/kvm1")" = 0 ] || fail "kvm1 was made again"
+
+begin "a guest hypervisor that left the file goes with what is in it"
+lab_of "$kvm1 { web1: , web2: } }" "db: { host: local }"
+nestor up box.yaml --yes
+lab_of "db: { host: local }"
+changes "box/kvm1 remove" "box/kvm1/web1 remove" "box/kvm1/web2 remove"
+now box/db
+
+begin "other memory means another machine"
+lab_of "$kvm1 { web1: , web2: } }"
+nestor up box.yaml --yes
+lab_of "$kvm1 { web1: { memory: 128MiB }, web2: } }"
+changes "box/kvm1/web1 replace"
+[ "$(sort "$world/log" | tr '\n' ',')" = "create box/kvm1/web1,remove box/kvm1/web1,start box/kvm1/web1," ] ||
+    fail "more or less was done: $(cat "$world/log")"
+now box/kvm1 box/kvm1/web1 box/kvm1/web2
+
+begin "another template means another machine"
+lab_of "db: { host: local }"
+nestor up box.yaml --yes
+lab_of "db: { host: local, template: small }"
+changes "box/db replace"
+
+begin "a changed guest hypervisor is replaced with what is in it"
+lab_of "$kvm1 { web1: } }"
+nestor up box.yaml --yes
+lab_of "kvm1: { host: local, hypervisor: fake, memory: 1GiB, machines: { web1: } }"
+changes "box/kvm1 replace" "box/kvm1/web1 create"
+now box/kvm1 box/kvm1/web1
+
+begin "a larger count"
+lab_of "kvm: { count: 1, host: local, hypervisor: fake, memory: 512MiB, machines: { web: { count: 2 } } }"
+nestor up box.yaml --yes
+lab_of "kvm: { count: 2, host: local, hypervisor: fake, memory: 512MiB, machines: { web: { count: 3 } } }"
+changes "box/kvm-1/web-3 create" "box/kvm-2 create" "box/kvm-2/web-1 create" "box/kvm-2/web-2 create" \
+    "box/kvm-2/web-3 create"
+now box/kvm-1 box/kvm-1/web-1 box/kvm-1/web-2 box/kvm-1/web-3 box/kvm-2 box/kvm-2/web-1 box/kvm-2/web-2 box/kvm-2/web-3
+
+begin "a smaller count"
+lab_of "kvm: { count: 2, host: local, hypervisor: fake, memory: 512MiB, machines: { web: { count: 2 } } }"
+nestor up box.yaml --yes
+lab_of "kvm: { count: 1, host: local, hypervisor: fake, memory: 512MiB, machines: { web: { count: 1 } } }"
+changes "box/kvm-1/web-2 remove" "box/kvm-2 remove" "box/kvm-2/web-1 remove" "box/kvm-2/web-2 remove"
+now box/kvm-1 box/kvm-1/web-1
+
+begin "nesting switched off on a plain guest"
+lab_of "db: { host: local, nesting: required }"
+nestor up box.yaml --yes
+expect_exit 0
+lab_of "db: { host: local }"
+changes "box/db restart"
+[ ! -e "$(machine box/db)/exposed" ] || fail "it is still exposed"
+
+begin "a machine that moved to another host"
+lab_of "db: { host: local }"
+nestor up box.yaml --yes
+lab_of "db: { host: other }"
+nestor up box.yaml --yes
+expect_exit 0
+[ "$(world_count)" -eq 0 ] || fail "it is still on the first host"
+[ -d "$NESTOR_HOME"/fake/other/machines/*.box.db ] || fail "it is not on the second host"
+nestor plan box.yaml
+expect_exit 0
+nestor down box --yes
+expect_exit 0
+[ -z "$(ls "$NESTOR_HOME/fake/other/machines")" ] || fail "it is still on the second host"
+expect_gone box
+
+begin "a file of another name for the same lab"
+lab_of "db: { host: local }"
+nestor up box.yaml --yes
+cp box.yaml again.yaml
+nestor up again.yaml --yes
+expect_exit 0
+expect_err "note: lab 'box' was last brought up from $place/box.yaml"
+now box/db

@@ -1,0 +1,106 @@
+#!/bin/sh
+# Operations that fail: for a moment, for ever, in one branch only.
+. "$NESTOR_SOURCE_DIR/tests/support/cli_lib.sh"
+driver=fault
+write_lab box
+
+begin "what fails for a moment is tried again"
+write_faults "create box/kvm1 io retry times=1" "start box/kvm2/web1 timeout retry times=2" \
+    "network box/kvm1 unreachable retry times=1 after" "connect box/kvm1 unreachable retry times=5" \
+    "image host* io retry times=1"
+nestor up box.yaml --yes
+expect_exit 0
+expect_err "trying again"
+expect_up box
+
+begin "what fails for ever fails, and the other branch is completed"
+write_faults "create box/kvm1/web1 io"
+nestor up box.yaml --yes
+expect_exit 4
+expect_error "box/kvm1/web1: creating it: injected fault: create" "remove the fault from the file 'faults'"
+expect_err "box/kvm1/web1: start not done: something it needs has failed"
+nestor status box --json
+expect_json '[.machines[] | select(.ready | not) | .path] == ["box/kvm1/web1"]'
+expect_json '.machines[] | select(.path == "box/kvm1/web1") | .state == "failed"'
+rm "$NESTOR_HOME/faults"
+nestor up box.yaml --yes
+expect_exit 0
+expect_up box
+
+begin "what keeps failing for a moment is given up"
+write_faults "start box/kvm2 io retry"
+nestor up box.yaml --yes
+expect_exit 4
+expect_error "box/kvm2: starting it: injected fault: start"
+[ "$(query "SELECT count(*) FROM journal WHERE path = 'box/kvm2' AND step = 'start'")" = 1 ] || fail "more than one step"
+[ "$(logged "create box/kvm1/web2")" = 1 ] || fail "the other branch was not completed"
+
+begin "the first operation fails: nothing is done"
+write_faults "network ** io" "image ** io"
+nestor up box.yaml --yes
+expect_exit 1
+expect_error "host local: "
+nestor down box --yes
+expect_exit 0
+expect_gone box
+
+begin "the host cannot be asked"
+write_faults "observe host* unreachable"
+nestor up box.yaml --yes
+expect_exit 1
+expect_error "host local: injected fault: observe"
+nestor plan box.yaml
+expect_exit 1
+[ "$(query "SELECT count(*) FROM labs")" = 0 ] || fail "the lab was recorded"
+
+begin "a guest hypervisor that cannot be asked is no reason to make its machines anew"
+nestor up box.yaml --yes
+expect_exit 0
+write_faults "observe box/kvm1 unreachable"
+nestor status box --json
+expect_exit 0
+expect_json '.machines[] | select(.path == "box/kvm1/web1") | .state == "running" and (.ready | not)'
+nestor up box.yaml --yes
+expect_exit 0
+rm "$NESTOR_HOME/faults"
+expect_up box
+
+begin "the answer of a create is lost"
+write_faults "create ** io times=3 after"
+nestor up box.yaml --yes
+expect_exit 4
+rm "$NESTOR_HOME/faults"
+nestor up box.yaml --yes
+expect_exit 0
+expect_up box
+
+begin "down where one machine cannot be removed"
+nestor up box.yaml --yes
+expect_exit 0
+write_faults "remove box/kvm1 io"
+nestor down box --yes
+expect_exit 4
+expect_error "box/kvm1: removing it: injected fault: remove"
+[ "$(world_count)" -eq 3 ] || fail "the world has $(world_paths | tr '\n' ' ')"
+nestor status
+expect_out "(being removed)"
+rm "$NESTOR_HOME/faults"
+nestor down box --yes
+expect_exit 0
+expect_gone box
+
+begin "down where the answer of a removal is lost"
+nestor up box.yaml --yes
+expect_exit 0
+write_faults "remove box/kvm1 io times=1 after"
+nestor down box --yes
+expect_exit 4
+nestor down box --yes
+expect_exit 0
+expect_gone box
+
+begin "a fault file that makes no sense"
+write_faults "explode everything"
+nestor up box.yaml --yes
+expect_exit 2
+expect_error "faults:1: this is not a fault"
