@@ -77,13 +77,19 @@ struct pool {
     struct heap waiting; /* ready, but the pool has no units left */
 };
 
+/* What takes units works, what takes none only waits. Each has its own `parallel`: what waits for machines to boot
+ * must not keep others from being made. */
+enum manner { WORKS, WAITS, MANNERS };
+
+static enum manner manner_of(const struct task *t) { return t->units ? WORKS : WAITS; }
+
 struct runner {
     const struct schedule *s;
     struct progress *tasks;
     struct pool *pools;
-    struct heap ready;
-    size_t left;    /* tasks not yet done, failed or skipped */
-    size_t running; /* handed to workers */
+    struct heap ready[MANNERS];
+    size_t left;             /* tasks not yet done, failed or skipped */
+    size_t running[MANNERS]; /* handed to workers */
     bool stopping;
 
     /* shared with the workers */
@@ -105,6 +111,8 @@ static void move(struct runner *r, uint32_t task, enum task_state to) {
     if (to >= TASK_DONE)
         r->left--;
 }
+
+static size_t running(const struct runner *r) { return r->running[WORKS] + r->running[WAITS]; }
 
 static void *worker(void *data) {
     struct runner *r = data;
@@ -139,7 +147,7 @@ static int hand_out(struct runner *r, const uint32_t *tasks, size_t n, struct er
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, WORKER_STACK);
     int failed = 0;
-    while (!failed && r->nthreads < r->running) {
+    while (!failed && r->nthreads < running(r)) {
         failed = pthread_create(&r->threads[r->nthreads], &attr, worker, r);
         if (!failed)
             r->nthreads++;
@@ -153,7 +161,7 @@ static int hand_out(struct runner *r, const uint32_t *tasks, size_t n, struct er
 
 static void make_ready(struct runner *r, uint32_t task) {
     move(r, task, TASK_READY);
-    heap_push(&r->ready, r->s->tasks, task);
+    heap_push(&r->ready[manner_of(&r->s->tasks[task])], r->s->tasks, task);
 }
 
 /* Everything that waits for `task`, directly or not, will never run. */
@@ -172,12 +180,12 @@ static int skip_after(struct runner *r, uint32_t task, struct error *err) {
 
 static int take_finished(struct runner *r, uint32_t task, bool task_failed, struct error *err) {
     const struct task *t = &r->s->tasks[task];
-    r->running--;
+    r->running[manner_of(t)]--;
     if (t->units) {
         struct pool *pool = &r->pools[t->pool];
         pool->used -= t->units;
         while (pool->waiting.n) /* they compete again; those that do not fit come back */
-            heap_push(&r->ready, r->s->tasks, heap_pop(&pool->waiting, r->s->tasks));
+            heap_push(&r->ready[WORKS], r->s->tasks, heap_pop(&pool->waiting, r->s->tasks));
     }
     move(r, task, task_failed ? TASK_FAILED : TASK_DONE);
     if (r->s->finished(r->s->data, task, task_failed ? OUTCOME_FAILED : OUTCOME_DONE, err))
@@ -198,11 +206,11 @@ static bool fits(const struct runner *r, const struct task *t) {
     return !t->units || used + t->units <= capacity || used == 0;
 }
 
-/* Takes what may start now out of the ready heap into `out`. */
-static int choose(struct runner *r, uint32_t *out, size_t *n, struct error *err) {
-    *n = 0;
-    while (!r->stopping && r->ready.n && r->running < r->s->parallel) {
-        uint32_t task = heap_pop(&r->ready, r->s->tasks);
+/* Takes what may start now out of one of the ready heaps, to the end of `out`. */
+static int choose(struct runner *r, enum manner manner, uint32_t *out, size_t *n, struct error *err) {
+    struct heap *ready = &r->ready[manner];
+    while (!r->stopping && ready->n && r->running[manner] < r->s->parallel) {
+        uint32_t task = heap_pop(ready, r->s->tasks);
         const struct task *t = &r->s->tasks[task];
         if (!fits(r, t)) {
             heap_push(&r->pools[t->pool].waiting, r->s->tasks, task);
@@ -211,7 +219,7 @@ static int choose(struct runner *r, uint32_t *out, size_t *n, struct error *err)
         if (t->units)
             r->pools[t->pool].used += t->units;
         move(r, task, TASK_RUNNING);
-        r->running++;
+        r->running[manner]++;
         out[(*n)++] = task;
         if (r->s->starting(r->s->data, task, err))
             return -1;
@@ -222,7 +230,7 @@ static int choose(struct runner *r, uint32_t *out, size_t *n, struct error *err)
 /* Waits until at least one task has ended or someone cancels; copies what ended into `out`. */
 static size_t await(struct runner *r, uint32_t *out) {
     pthread_mutex_lock(&r->lock);
-    while (r->running && !r->nfinished)
+    while (running(r) && !r->nfinished)
         pthread_cond_wait(&r->done, &r->lock);
     size_t n = r->nfinished;
     memcpy(out, r->finished, n * sizeof *out);
@@ -253,17 +261,23 @@ static int turn(struct runner *r, const uint32_t *ended, size_t nended, uint32_t
             return -1;
     if (cancel_fired(s->ctx->cancel) && !r->stopping)
         r->stopping = true;
-    if (choose(r, chosen, &nchosen, err))
+    if (choose(r, WORKS, chosen, &nchosen, err) || choose(r, WAITS, chosen, &nchosen, err))
         return -1;
-    if (r->stopping && !r->running && skip_rest(r, err))
+    if (r->stopping && !running(r) && skip_rest(r, err))
         return -1;
     if (s->end_batch(s->data, err))
         return -1;
     return nchosen ? hand_out(r, chosen, nchosen, err) : 0;
 }
 
+/* Tasks that can be under way at once. */
+static size_t most_at_once(const struct schedule *s) {
+    size_t most = (size_t)MANNERS * s->parallel;
+    return most < s->ntasks ? most : s->ntasks;
+}
+
 static void begin(struct runner *r, const struct schedule *s) {
-    size_t most = s->parallel < s->ntasks ? s->parallel : s->ntasks;
+    size_t most = most_at_once(s);
     *r = (struct runner){.s = s, .left = s->ntasks, .queue_cap = most + 1};
     r->tasks = xcalloc(s->ntasks, sizeof *r->tasks);
     r->pools = xcalloc(s->npools, sizeof *r->pools);
@@ -292,7 +306,8 @@ static void end(struct runner *r) {
     pthread_mutex_destroy(&r->lock);
     pthread_cond_destroy(&r->work);
     pthread_cond_destroy(&r->done);
-    free(r->ready.items);
+    for (int m = 0; m < MANNERS; m++)
+        free(r->ready[m].items);
     free(r->tasks);
     free(r->pools);
     free(r->queue);
@@ -303,11 +318,11 @@ static void end(struct runner *r) {
 int schedule_run(const struct schedule *s, struct error *err) {
     struct runner r;
     begin(&r, s);
-    size_t room = (s->parallel < s->ntasks ? s->parallel : s->ntasks) + 1;
+    size_t room = most_at_once(s) + 1;
     uint32_t *ended = xcalloc(room, sizeof *ended), *chosen = xcalloc(room, sizeof *chosen);
     int failed = turn(&r, NULL, 0, chosen, err);
     while (!failed && r.left) {
-        if (!r.running) {
+        if (!running(&r)) {
             failed =
                 error_set(err, ERR_INTERNAL, NULL, "stuck with %zu steps left and none running: this is a bug", r.left);
             break;
