@@ -1,5 +1,5 @@
 /* A scheduler for a DAG of tasks: counted readiness (samurai), pools with limited units (ninja), highest priority
- * first, ties by index, so that a run is repeatable.
+ * first, then from the pool with most left to do, then by index, so that a run is repeatable.
  *
  * All callbacks but `perform` are called on the thread that called schedule_run, in batches:
  *
