@@ -239,7 +239,7 @@ static bool cannot_continue(struct download *d, CURLcode rc) {
 }
 
 static enum outcome transfer(struct download *d, struct error *err) {
-    CURLcode rc;
+    CURLcode rc = CURLE_OK;
     if (easy_prepare(d, err))
         return FAILED;
     d->heard_at = clock_ms();
