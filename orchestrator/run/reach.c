@@ -266,8 +266,12 @@ int reach_access(struct reach *r, uint32_t row, struct access **ret, const struc
     return open_access(r, row, INT64_MAX / 2, ret, ctx, err);
 }
 
-/* Is there still something to wait for? The driver's address call tells, in the words of its hypervisor. */
+/* Is there still something to wait for? The driver's address call tells, in the words of its hypervisor. Outermost
+ * first: a machine inside one that does not run cannot even be asked for. */
 static int still_running(struct reach *r, uint32_t row, const struct context *ctx, struct error *err) {
+    uint32_t around = r->inv->rows[row].parent;
+    if (around != LAB_NONE && still_running(r, around, ctx, err))
+        return -1;
     struct hypervisor *hv;
     const struct driver *driver;
     struct error why = {0};

@@ -101,6 +101,21 @@ rm -r "$(machine box/kvm1)" "$(machine box/kvm2/web1)"
 rm "$(machine box/kvm2)/on"
 copies=2 repaired
 
+begin "a guest hypervisor that dies while its guests are made"
+write_lab box "delay: 300"
+nestor_begins up box.yaml --yes
+running=$!
+await grep -qs "kvm1/web1: create begins" err.bg
+rm "$(machine box/kvm1)/on"
+ended $running
+expect_exit 4
+expect_error "box/kvm1"
+write_lab box
+nestor status box --json
+expect_json '.machines[] | select(.path == "box/kvm1") | .state != "running" and (.ready | not)'
+expect_json '.machines[] | select(.path == "box/kvm2/web2") | .ready'
+copies=2 repaired
+
 box_is_up "a home whose secret was lost"
 rm "$NESTOR_HOME"/labs/*/secret
 nestor up box.yaml --yes

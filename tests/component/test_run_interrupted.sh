@@ -1,0 +1,94 @@
+#!/bin/sh
+# Ctrl-C, SIGTERM and SIGHUP: once brings everything to a safe point, twice ends at once; `up` goes on from both.
+. "$NESTOR_SOURCE_DIR/tests/support/cli_lib.sh"
+
+# interrupted SIGNAL COMMAND...: gets the signal while the first machines are being created or removed.
+interrupted() {
+    signal=$1
+    shift
+    nestor_begins "$@"
+    running=$!
+    await grep -qsE "(create|remove) begins" err.bg
+    kill -"$signal" $running
+    ended $running
+}
+
+# Every intent has its outcome, and the run is over.
+journal_is_closed() {
+    [ "$(query "SELECT count(*) FROM journal WHERE outcome = 'intent'")" = 0 ] || fail "an intent has no outcome"
+    [ "$(query "SELECT outcome FROM runs ORDER BY id DESC LIMIT 1")" = cancelled ] || fail "the run is not cancelled"
+    [ "$(query "PRAGMA integrity_check")" = ok ] || fail "the database is damaged"
+}
+
+for signal in INT TERM HUP; do
+    begin "up and SIG$signal"
+    write_lab box "delay: 200"
+    interrupted $signal up box.yaml --yes
+    expect_exit 130
+    expect_err "nestor: stopping; what runs is brought to a safe point (again: end at once)"
+    expect_error "box/kvm"
+    journal_is_closed
+    [ "$(logged "start box/kvm1")" = 0 ] || fail "it went on"
+    write_lab box
+    nestor up box.yaml --yes
+    expect_exit 0
+    expect_up box
+done
+
+begin "down and SIGINT"
+write_lab box "delay: 100"
+nestor up box.yaml --yes
+expect_exit 0
+interrupted INT down box --yes
+expect_exit 130
+journal_is_closed
+nestor down box --yes
+expect_exit 0
+expect_gone box
+
+begin "a half-made machine after SIGINT is replaced"
+write_lab box "delay: 200, torn: true"
+nestor_begins up box.yaml --yes
+running=$!
+is_there() {
+    [ -n "$(machine "$1" 2>/dev/null)" ]
+}
+await is_there box/kvm1
+kill -INT $running
+ended $running
+expect_exit 130
+[ ! -e "$(machine box/kvm1)/spec" ] || fail "it was whole"
+write_lab box
+nestor up box.yaml --yes
+expect_exit 0
+expect_up box
+
+begin "nohup is respected"
+write_lab box "delay: 50"
+nohup "$NESTOR_BINARY_DIR/nestor" up box.yaml --yes </dev/null >out.bg 2>err.bg &
+running=$!
+background="$background $running"
+await grep -qs "create begins" err.bg
+kill -HUP $running
+ended $running
+expect_exit 0
+expect_up box
+
+# The checksum of a large image cannot be interrupted: it stands for any operation that does not end at once.
+begin "twice ends at once"
+write_lab box
+truncate -s 8G large.raw
+sed -i 's/disk.raw/large.raw/' box.yaml
+nestor_begins up box.yaml --yes
+running=$!
+await grep -qs "image begins" err.bg
+kill -INT $running
+await grep -qs "nestor: stopping" err.bg
+kill -INT $running
+ended $running
+expect_exit 130
+[ "$(query "SELECT outcome FROM journal WHERE step = 'image'")" = intent ] || fail "it waited for the checksum"
+write_lab box
+nestor up box.yaml --yes
+expect_exit 0
+expect_up box
