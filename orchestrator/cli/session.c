@@ -173,26 +173,9 @@ void session_close(struct session *s) {
     *s = (struct session){.lock = {.fd = -1}};
 }
 
-<<<<<<< HEAD
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw) {
-    (void)st, (void)type, (void)ftw;
-    return remove(path);
-}
-
-int remove_tree(const char *path, struct error *err) {
-    if (nftw(path, remove_entry, 8, FTW_DEPTH | FTW_PHYS) && errno != ENOENT)
-        return error_set_errno(err, errno, path, "cannot remove it");
-    return 0;
-}
-
-int session_forget_files(const struct session *s, struct error *err) {
-    cleanup_free char *path = xasprintf("%s/labs/%s", s->home, s->lab_id);
-    return remove_tree(path, err);
-=======
 int session_forget_files(const struct session *s, struct error *err) {
     cleanup_free char *path = xasprintf("%s/labs/%s", s->home, s->lab_id);
     return tree_remove(path, NULL, err);
->>>>>>> tidy
 }
 
 int split_machine_path(const char *path, char **ret_lab, struct error *err) {
