@@ -26,10 +26,15 @@ for image in debian-kvm tiny; do
     build-dev/nestor image build "$image"
 done
 
-step "All tests; the real nested lab takes some minutes"
-ctest --test-dir build-dev -j 2 --output-on-failure
-
 step "Threads under ThreadSanitizer"
 cmake --preset tsan >/dev/null
 cmake --build --preset tsan
-ctest --test-dir build-tsan -L 'unit|component' -LE slow -j 2 --output-on-failure
+ctest --test-dir build-tsan -L 'unit|component' -LE 'e2e|slow' -j 2 --output-on-failure
+
+step "Unit tests under valgrind, built with clang"
+cmake --preset valgrind -DCMAKE_C_COMPILER=clang >/dev/null
+cmake --build --preset valgrind
+ctest --test-dir build-valgrind -L unit -j 2 --output-on-failure
+
+step "Everything, with AddressSanitizer and UndefinedBehaviorSanitizer; the real nested lab takes some minutes"
+ctest --test-dir build-dev -j 2 --output-on-failure

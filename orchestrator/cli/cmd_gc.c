@@ -9,6 +9,7 @@
 #include "cli/hosts.h"
 #include "cli/recorded.h"
 #include "cli/session.h"
+#include "nestor/file.h"
 #include "ui/text.h"
 #include "ui/ui.h"
 
@@ -210,7 +211,7 @@ static size_t remove_all(const struct collection *c) {
     for (size_t i = 0; i < c->n; i++) {
         struct error why = {0};
         const struct orphan *o = &c->items[i];
-        bool failed = o->host ? remove_machine(c, o, &why) : remove_tree(o->path, &why);
+        bool failed = o->host ? remove_machine(c, o, &why) : tree_remove(o->path, NULL, &why);
         if (failed)
             error_print(&why, c->cli->color, stderr);
         else if (!c->cli->quiet)

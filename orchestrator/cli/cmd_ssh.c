@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/session.h"
+#include "nestor/file.h"
 
 struct ssh_options {
     bool config;
@@ -18,19 +19,6 @@ static const struct option_spec options[] = {
      "only write the configuration and print its path, for an Include in your own"},
     {0},
 };
-
-static int write_file(const char *path, const struct buffer *text, mode_t mode, struct error *err) {
-    cleanup_free char *fresh = xasprintf("%s.new", path);
-    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-    bool written = fd >= 0 && write(fd, buffer_str(text), text->len) == (ssize_t)text->len;
-    int saved = errno;
-    if (fd >= 0 && close(fd) != 0)
-        written = false;
-    if (written && rename(fresh, path) == 0)
-        return 0;
-    unlink(fresh);
-    return error_set_errno(err, saved, path, "cannot write it");
-}
 
 /* OpenSSH's ProxyJump ends a host name at a slash (misc.c, hpdelim2), so each machine has a second alias with dots. */
 static char *dotted(const char *path) {
@@ -71,6 +59,10 @@ static int add_known(const struct session *s, const struct row *row, struct buff
     return 0;
 }
 
+static int write_file(const char *path, const struct buffer *text, struct error *err) {
+    return file_write(AT_FDCWD, path, buffer_str(text), text->len, 0600, NULL, err);
+}
+
 static int write_config(struct session *s, const char *config, struct error *err) {
     cleanup_free char *key = session_path(s, "id_ed25519"), *known = session_path(s, "known_hosts");
     cleanup_buffer struct buffer text = {0}, hosts = {0}, private_key = {0};
@@ -90,8 +82,7 @@ static int write_config(struct session *s, const char *config, struct error *err
         return -1;
     buffer_puts(&private_key, user.private_pem);
     keypair_free(&user);
-    int failed = write_file(key, &private_key, 0600, err) || write_file(known, &hosts, 0600, err) ||
-                 write_file(config, &text, 0600, err);
+    int failed = write_file(key, &private_key, err) || write_file(known, &hosts, err) || write_file(config, &text, err);
     explicit_bzero(private_key.data, private_key.len);
     return failed ? -1 : 0;
 }

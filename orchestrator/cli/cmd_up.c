@@ -10,7 +10,7 @@ struct up_options {
 };
 static const struct option_spec options[] = {
     {"yes", 'y', OPTION_FLAG, offsetof(struct up_options, yes), NULL, "do not ask"},
-    {"parallel", 'p', OPTION_NUMBER, offsetof(struct up_options, parallel), "N", "most steps at once (default 64)"},
+    {"parallel", 'p', OPTION_NUMBER, offsetof(struct up_options, parallel), "N", "most changes at once (default 64)"},
     {0},
 };
 

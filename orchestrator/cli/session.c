@@ -1,11 +1,12 @@
 #include "cli/session.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "nestor/file.h"
 
 /* How long a second nestor waits for the first to finish with a lab. */
 #define LOCK_WAIT_MS 10000
@@ -120,9 +121,7 @@ bool session_taken_down(const struct session *s, struct error *err) {
 
 static int make_directories(const struct session *s, struct error *err) {
     cleanup_free char *labs = xasprintf("%s/labs", s->home), *own = xasprintf("%s/labs/%s", s->home, s->lab_id);
-    if ((mkdir(labs, 0700) && errno != EEXIST) || (mkdir(own, 0700) && errno != EEXIST))
-        return error_set_errno(err, errno, own, "cannot make the lab's directory");
-    return 0;
+    return dir_make(labs, 0700, NULL, err) || dir_make(own, 0700, NULL, err) ? -1 : 0;
 }
 
 static int ensure_secret(struct session *s, struct error *err) {
@@ -174,20 +173,9 @@ void session_close(struct session *s) {
     *s = (struct session){.lock = {.fd = -1}};
 }
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw) {
-    (void)st, (void)type, (void)ftw;
-    return remove(path);
-}
-
-int remove_tree(const char *path, struct error *err) {
-    if (nftw(path, remove_entry, 8, FTW_DEPTH | FTW_PHYS) && errno != ENOENT)
-        return error_set_errno(err, errno, path, "cannot remove it");
-    return 0;
-}
-
 int session_forget_files(const struct session *s, struct error *err) {
     cleanup_free char *path = xasprintf("%s/labs/%s", s->home, s->lab_id);
-    return remove_tree(path, err);
+    return tree_remove(path, NULL, err);
 }
 
 int split_machine_path(const char *path, char **ret_lab, struct error *err) {

@@ -45,8 +45,6 @@ void session_close(struct session *s);
 char *session_path(const struct session *s, const char *name);
 /* Removes home/labs/ID and everything in it. */
 int session_forget_files(const struct session *s, struct error *err) NESTOR_CHECKED;
-/* Removes a directory and everything in it; none there is fine. */
-int remove_tree(const char *path, struct error *err) NESTOR_CHECKED;
 
 /* "quickstart/kvm1/web1" -> lab name (caller frees); the whole text is the machine's path. ERR_USAGE. */
 int split_machine_path(const char *path, char **ret_lab, struct error *err) NESTOR_CHECKED;

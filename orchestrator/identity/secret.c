@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,6 +10,7 @@
 #include <openssl/crypto.h>
 
 #include "identity/identity_priv.h"
+#include "nestor/file.h"
 
 int secret_new(struct secret *s, struct error *err) {
     struct secret fresh;
@@ -26,41 +26,9 @@ void secret_wipe(struct secret *s) {
         OPENSSL_cleanse(s, sizeof *s);
 }
 
-static int write_all(int fd, const unsigned char *at, size_t n) {
-    while (n > 0) {
-        ssize_t put = write(fd, at, n);
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put < 0)
-            return -1;
-        at += put;
-        n -= (size_t)put;
-    }
-    return 0;
-}
-
-/* The rename itself must survive a power cut: a lab whose secret is lost cannot be logged in to any more. */
-static int sync_folder_of(const char *path) {
-    cleanup_free char *copy = xstrdup(path);
-    cleanup_close int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd < 0 ? -1 : fsync(fd);
-}
-
-static int write_file(const char *path, const struct secret *s) {
-    /* A leftover of a killed save is taken over; fchmod because its mode, not ours, would count. */
-    cleanup_close int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0 || fchmod(fd, 0600) < 0 || write_all(fd, s->bytes, sizeof s->bytes) < 0)
-        return -1;
-    return fsync(fd);
-}
-
 int secret_save(const struct secret *s, const char *path, struct error *err) {
-    cleanup_free char *temporary = xasprintf("%s.tmp", path);
-    if (write_file(temporary, s) < 0 || rename(temporary, path) < 0 || sync_folder_of(path) < 0) {
-        int errnum = errno;
-        unlink(temporary);
-        return error_set_errno(err, errnum, path, "cannot save the lab's secret");
-    }
+    if (file_write(AT_FDCWD, path, s->bytes, sizeof s->bytes, 0600, NULL, err))
+        return error_context(err, "saving the lab's secret");
     return 0;
 }
 

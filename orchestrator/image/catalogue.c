@@ -50,7 +50,7 @@ static int report_missing(const struct entry *e, const char *name, struct error 
 }
 
 static int find(const struct entry *e, const struct template *t, struct image **ret, struct error *err) {
-    if (!file_exists(e->folder))
+    if (!file_exists(AT_FDCWD, e->folder))
         return report_missing(e, t->name, err);
     cleanup_manifest struct manifest *m = NULL;
     if (manifest_load(e->folder, &m, err) || check_current(e, m, t, err))
@@ -70,7 +70,7 @@ int image_check(const struct template *t, struct error *err) {
     if (entry_init(&e, t, err))
         return -1;
     bool can_be_made = !entry_has_recipe(&e) || has_recipe_folder(e.key);
-    return can_be_made || file_exists(e.folder) ? 0 : report_missing(&e, t->name, err);
+    return can_be_made || file_exists(AT_FDCWD, e.folder) ? 0 : report_missing(&e, t->name, err);
 }
 
 /* What making the image again may mend. */

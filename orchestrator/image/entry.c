@@ -40,7 +40,7 @@ int entry_init_key(struct entry *e, const char *key, struct error *err) {
     if (!cache)
         return -1;
     cleanup_free char *root = xasprintf("%s/images", cache);
-    if (folder_make(root, err))
+    if (dir_make(root, 0755, NULL, err))
         return -1;
     e->root = steal_ptr(&root);
     e->key = xstrdup(key);
@@ -129,7 +129,7 @@ int entry_stage(const struct entry *e, char **ret_folder, struct error *err) {
 
 int entry_publish(const struct entry *e, const char *folder, struct error *err) {
     cleanup_free char *old = xasprintf("%s/.%s.old", e->root, e->key);
-    if (folder_sync(folder, err) || tree_remove(old, err))
+    if (folder_sync(folder, err) || tree_remove(old, NULL, err))
         return -1;
     if (rename(e->folder, old) != 0 && errno != ENOENT)
         return error_set_errno(err, errno, e->folder, "cannot move the old image away");
@@ -138,16 +138,11 @@ int entry_publish(const struct entry *e, const char *folder, struct error *err) 
     cleanup_close int root = open(e->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (root < 0 || fsync(root) != 0)
         return error_set_errno(err, errno, e->root, "cannot write to the disk");
-    return tree_remove(old, err);
-}
-
-static void close_folder(DIR **d) {
-    if (*d)
-        closedir(*d);
+    return tree_remove(old, NULL, err);
 }
 
 int entry_clean(const struct entry *e, struct error *err) {
-    __attribute__((cleanup(close_folder))) DIR *root = opendir(e->root);
+    cleanup_dir DIR *root = opendir(e->root);
     if (!root)
         return error_set_errno(err, errno, e->root, "cannot list the images");
     cleanup_free char *prefix = xasprintf(".%s.", e->key);
@@ -155,7 +150,7 @@ int entry_clean(const struct entry *e, struct error *err) {
         if (strncmp(d->d_name, prefix, strlen(prefix)) != 0)
             continue;
         cleanup_free char *path = xasprintf("%s/%s", e->root, d->d_name);
-        if (tree_remove(path, err))
+        if (tree_remove(path, NULL, err))
             return -1;
     }
     return 0;

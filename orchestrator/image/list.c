@@ -15,17 +15,17 @@ int image_remove(const char *name, struct error *err) {
     cleanup_close int lock = -1;
     if (entry_init_key(&e, name, err) || entry_lock(&e, NULL, NULL, &lock, err))
         return -1;
-    if (!file_exists(e.folder)) {
+    if (!file_exists(AT_FDCWD, e.folder)) {
         error_set(err, ERR_NOT_FOUND, name, "there is no such image");
         return error_mend(err, "see 'nestor image list'");
     }
     /* Out of sight first: a removal cut halfway leaves no image that is half there. */
     cleanup_free char *aside = xasprintf("%s/.%s.old", e.root, e.key), *log = entry_log(&e);
-    if (tree_remove(aside, err))
+    if (tree_remove(aside, NULL, err))
         return -1;
     if (rename(e.folder, aside) != 0)
         return error_set_errno(err, errno, name, "cannot remove the image");
-    return entry_clean(&e, err) || tree_remove(log, err) ? -1 : 0;
+    return entry_clean(&e, err) || tree_remove(log, NULL, err) ? -1 : 0;
 }
 
 struct names {
@@ -51,15 +51,14 @@ static int by_text(const void *a, const void *b) { return strcmp(*(char *const *
 
 /* Adds the folders of root that hold `file`. No such root: none. */
 static int add_folders(struct names *names, const char *root, const char *file, struct error *err) {
-    DIR *d = opendir(root);
+    cleanup_dir DIR *d = opendir(root);
     if (!d)
         return errno == ENOENT ? 0 : error_set_errno(err, errno, root, "cannot list the folder");
     for (const struct dirent *entry; (entry = readdir(d));) {
         cleanup_free char *path = xasprintf("%s/%s/%s", root, entry->d_name, file);
-        if (entry->d_name[0] != '.' && file_exists(path))
+        if (entry->d_name[0] != '.' && file_exists(AT_FDCWD, path))
             add_name(names, entry->d_name);
     }
-    closedir(d);
     return 0;
 }
 

@@ -19,7 +19,8 @@ struct making {
 };
 
 static void making_end(struct making *m) {
-    int ignored = m->stage ? tree_remove(m->stage, NULL) : 0; /* the next one to make this image cleans up again */
+    /* Where it fails, the next one to make this image cleans up again. */
+    int ignored = m->stage ? tree_remove(m->stage, NULL, NULL) : 0;
     (void)ignored;
     free(m->stage);
     free(m->out);
@@ -73,7 +74,7 @@ static int read_note(const struct making *m, const char *name, char **ret, struc
 static int take_built_files(struct making *m, struct error *err) {
     for (int i = 0; i < IMAGE_FILES; i++) {
         cleanup_free char *path = xasprintf("%s/%s", m->out, recipe_files[i]);
-        if (file_exists(path) && record(m, (enum image_file)i, recipe_files[i], err))
+        if (file_exists(AT_FDCWD, path) && record(m, (enum image_file)i, recipe_files[i], err))
             return -1;
     }
     if (!m->manifest->files[IMAGE_DISK].path)
@@ -90,7 +91,7 @@ static int build(struct making *m, struct error *err) {
     m->manifest->recipe = xstrdup(hash);
     m->out = xasprintf("%s/out", m->stage);
     cleanup_free char *log = entry_log(e);
-    if (folder_make(m->out, err))
+    if (dir_make(m->out, 0755, NULL, err))
         return -1;
     if (recipe_run(e->key, m->out, m->stage, log, m->sink, m->ctx, err) || take_built_files(m, err))
         return error_mend(err, "read %s, then run 'nestor image build %s'", log, e->key);
@@ -136,7 +137,7 @@ static int fetch(struct making *m, struct error *err) {
     const struct entry *e = m->entry;
     m->manifest->recipe = xstrdup("");
     m->out = xasprintf("%s/.%s.download", e->root, e->key);
-    if (folder_make(m->out, err))
+    if (dir_make(m->out, 0755, NULL, err))
         return -1;
     for (int i = 0; i < IMAGE_FILES; i++) {
         const char *source = e->sources[i];

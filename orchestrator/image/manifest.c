@@ -88,7 +88,7 @@ int manifest_save(const struct manifest *m, const char *folder, struct error *er
     if (!text) /* jansson refuses what is not UTF-8 */
         return error_set(err, ERR_USAGE, m->name, "its path, user or command line is not UTF-8 text");
     cleanup_free char *path = xasprintf("%s/" MANIFEST_NAME, folder);
-    return file_write(path, text, strlen(text), err);
+    return file_write(AT_FDCWD, path, text, strlen(text), 0644, NULL, err);
 }
 
 static bool file_from_json(const json_t *j, struct manifest_file *ret) {
@@ -131,7 +131,7 @@ static bool manifest_from_json(const json_t *root, struct manifest *m) {
 int manifest_load(const char *folder, struct manifest **ret, struct error *err) {
     cleanup_free char *path = xasprintf("%s/" MANIFEST_NAME, folder);
     cleanup_buffer struct buffer text = {0};
-    if (file_read(path, MANIFEST_MAX, &text, err))
+    if (file_read(AT_FDCWD, path, MANIFEST_MAX, &text, NULL, err))
         return -1;
     cleanup_json json_t *root = json_loadb(buffer_str(&text), text.len, JSON_REJECT_DUPLICATES, NULL);
     cleanup_manifest struct manifest *m = xcalloc(1, sizeof *m);

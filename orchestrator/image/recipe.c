@@ -23,7 +23,7 @@ char *recipe_root(void) {
 char *recipe_find(const char *name) {
     cleanup_free char *root = recipe_root();
     cleanup_free char *script = xasprintf("%s/%s/build.sh", root, name);
-    return file_exists(script) ? xasprintf("%s/%s", root, name) : NULL;
+    return file_exists(AT_FDCWD, script) ? xasprintf("%s/%s", root, name) : NULL;
 }
 
 static int by_name(const FTSENT **a, const FTSENT **b) { return strcmp((*a)->fts_name, (*b)->fts_name); }

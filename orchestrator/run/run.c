@@ -33,6 +33,8 @@ static const struct {
 } status_of[STEP_KIND_MAX] = {
     [STEP_CREATE] = {"creating", "created"},
     [STEP_START] = {NULL, "running"},
+    [STEP_REACH] = {NULL, "running"}, /* whatever an earlier try said */
+    [STEP_VERIFY] = {NULL, "running"},
     [STEP_STOP] = {NULL, "stopped"},
     [STEP_REMOVE] = {"removing", NULL},
 };
@@ -199,14 +201,14 @@ static int perform(void *data, uint32_t task) {
 
 /* --- the plan as tasks --- */
 
-/* All steps of a machine are as urgent as its first, and ties go by the plan's order: what was begun is brought to its
- * end before the next is begun. By the critical path alone, a hypervisor would create all its guest hypervisors before
- * it starts the first, and all that time nothing could be done inside them. */
+/* What a guest hypervisor costs the hypervisor it is on is all as urgent as its first step, and ties go by the plan's
+ * order: one that was begun is brought to its start before the next is begun. By the critical path alone, a host would
+ * create all its guest hypervisors before it starts the first, and meanwhile nothing could be done inside them. */
 static void finish_what_was_begun(const struct plan *plan, uint64_t *priority) {
     uint64_t *first = xcalloc(plan->inventory->nrows, sizeof *first);
     for (size_t i = 0; i < plan->nsteps; i++) {
         const struct step *s = &plan->steps[i];
-        if (!about_machine(s))
+        if (!about_machine(s) || !step_units(s->kind) || !plan->inventory->rows[s->row].nchildren)
             continue;
         if (!first[s->row])
             first[s->row] = priority[i];

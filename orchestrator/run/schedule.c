@@ -8,53 +8,10 @@
 #include <string.h>
 
 #include "nestor/buffer.h"
+#include "run/heap.h"
 
 /* Workers mostly wait for something remote; libssh2, libxml2 and libcurl stay well below this. */
 #define WORKER_STACK ((size_t)256 << 10)
-
-/* --- a heap of task numbers: largest priority first, then smallest number --- */
-
-struct heap {
-    uint32_t *items;
-    size_t n, cap;
-};
-
-static bool before(const struct task *tasks, uint32_t a, uint32_t b) {
-    return tasks[a].priority != tasks[b].priority ? tasks[a].priority > tasks[b].priority : a < b;
-}
-
-static void swap(uint32_t *a, uint32_t *b) {
-    uint32_t t = *a;
-    *a = *b;
-    *b = t;
-}
-
-static void heap_push(struct heap *h, const struct task *tasks, uint32_t task) {
-    if (h->n == h->cap) {
-        h->cap = h->cap ? h->cap * 2 : 16;
-        h->items = xrealloc(h->items, h->cap * sizeof *h->items);
-    }
-    size_t i = h->n++;
-    h->items[i] = task;
-    for (; i > 0 && before(tasks, h->items[i], h->items[(i - 1) / 2]); i = (i - 1) / 2)
-        swap(&h->items[i], &h->items[(i - 1) / 2]);
-}
-
-static uint32_t heap_pop(struct heap *h, const struct task *tasks) {
-    uint32_t top = h->items[0];
-    h->items[0] = h->items[--h->n];
-    for (size_t i = 0;;) {
-        size_t best = i, left = 2 * i + 1, right = left + 1;
-        if (left < h->n && before(tasks, h->items[left], h->items[best]))
-            best = left;
-        if (right < h->n && before(tasks, h->items[right], h->items[best]))
-            best = right;
-        if (best == i)
-            return top;
-        swap(&h->items[i], &h->items[best]);
-        i = best;
-    }
-}
 
 /* --- task states: which moves are legal --- */
 
@@ -74,16 +31,24 @@ struct progress {
 
 struct pool {
     uint32_t used;
-    struct heap waiting; /* ready, but the pool has no units left */
+    uint32_t unstarted; /* tasks */
+    struct heap ready;
 };
+
+/* What takes units works, what takes none only waits. Each has its own `parallel`: what waits for machines to boot
+ * must not keep others from being made. */
+enum manner { WORKS, WAITS, MANNERS };
+
+static enum manner manner_of(const struct task *t) { return t->units ? WORKS : WAITS; }
 
 struct runner {
     const struct schedule *s;
     struct progress *tasks;
     struct pool *pools;
-    struct heap ready;
-    size_t left;    /* tasks not yet done, failed or skipped */
-    size_t running; /* handed to workers */
+    struct heap open;        /* pools that could start a task now */
+    struct heap waits;       /* tasks that are ready and take no units */
+    size_t left;             /* tasks not yet done, failed or skipped */
+    size_t running[MANNERS]; /* handed to workers */
     bool stopping;
 
     /* shared with the workers */
@@ -106,6 +71,8 @@ static void move(struct runner *r, uint32_t task, enum task_state to) {
         r->left--;
 }
 
+static size_t running(const struct runner *r) { return r->running[WORKS] + r->running[WAITS]; }
+
 static void *worker(void *data) {
     struct runner *r = data;
     pthread_mutex_lock(&r->lock);
@@ -121,7 +88,8 @@ static void *worker(void *data) {
         int failed = r->s->perform(r->s->data, task);
         pthread_mutex_lock(&r->lock);
         r->finished[r->nfinished++] = 2 * task + (failed ? 1 : 0);
-        pthread_cond_signal(&r->done);
+        if (r->nfinished == 1) /* for more, the scheduler is awake already */
+            pthread_cond_signal(&r->done);
     }
     pthread_mutex_unlock(&r->lock);
     return NULL;
@@ -132,14 +100,14 @@ static int hand_out(struct runner *r, const uint32_t *tasks, size_t n, struct er
     for (size_t i = 0; i < n; i++) {
         r->queue[(r->queue_head + r->queue_len) % r->queue_cap] = tasks[i];
         r->queue_len++;
+        pthread_cond_signal(&r->work); /* one worker each; waking all would cost more than most steps do */
     }
-    pthread_cond_broadcast(&r->work);
     pthread_mutex_unlock(&r->lock);
     pthread_attr_t attr;
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, WORKER_STACK);
     int failed = 0;
-    while (!failed && r->nthreads < r->running) {
+    while (!failed && r->nthreads < running(r)) {
         failed = pthread_create(&r->threads[r->nthreads], &attr, worker, r);
         if (!failed)
             r->nthreads++;
@@ -151,9 +119,36 @@ static int hand_out(struct runner *r, const uint32_t *tasks, size_t n, struct er
     return 0;
 }
 
+static bool task_before(const void *data, uint32_t a, uint32_t b) {
+    const struct task *tasks = data;
+    return tasks[a].priority != tasks[b].priority ? tasks[a].priority > tasks[b].priority : a < b;
+}
+
+/* Among equally urgent tasks, the one whose pool has most to do: so that in the end all pools have something left, and
+ * not one of them all of it. */
+static bool pool_before(const void *data, uint32_t a, uint32_t b) {
+    const struct runner *r = data;
+    const struct pool *pa = &r->pools[a], *pb = &r->pools[b];
+    uint32_t ta = pa->ready.items[0], tb = pb->ready.items[0];
+    if (r->s->tasks[ta].priority == r->s->tasks[tb].priority && pa->unstarted != pb->unstarted)
+        return pa->unstarted > pb->unstarted;
+    return task_before(r->s->tasks, ta, tb);
+}
+
+/* To be called when anything about the pool has changed. */
+static void place_pool(struct runner *r, uint32_t pool) {
+    const struct pool *p = &r->pools[pool];
+    uint32_t units = p->ready.n ? r->s->tasks[p->ready.items[0]].units : 0;
+    /* A task larger than its pool runs alone rather than never. */
+    heap_put(&r->open, pool, units && (p->used + units <= r->s->pool_units[pool] || p->used == 0));
+}
+
 static void make_ready(struct runner *r, uint32_t task) {
+    const struct task *t = &r->s->tasks[task];
     move(r, task, TASK_READY);
-    heap_push(&r->ready, r->s->tasks, task);
+    heap_push(t->units ? &r->pools[t->pool].ready : &r->waits, task);
+    if (t->units)
+        place_pool(r, t->pool);
 }
 
 /* Everything that waits for `task`, directly or not, will never run. */
@@ -172,12 +167,10 @@ static int skip_after(struct runner *r, uint32_t task, struct error *err) {
 
 static int take_finished(struct runner *r, uint32_t task, bool task_failed, struct error *err) {
     const struct task *t = &r->s->tasks[task];
-    r->running--;
+    r->running[manner_of(t)]--;
     if (t->units) {
-        struct pool *pool = &r->pools[t->pool];
-        pool->used -= t->units;
-        while (pool->waiting.n) /* they compete again; those that do not fit come back */
-            heap_push(&r->ready, r->s->tasks, heap_pop(&pool->waiting, r->s->tasks));
+        r->pools[t->pool].used -= t->units;
+        place_pool(r, t->pool);
     }
     move(r, task, task_failed ? TASK_FAILED : TASK_DONE);
     if (r->s->finished(r->s->data, task, task_failed ? OUTCOME_FAILED : OUTCOME_DONE, err))
@@ -192,26 +185,21 @@ static int take_finished(struct runner *r, uint32_t task, bool task_failed, stru
     return 0;
 }
 
-static bool fits(const struct runner *r, const struct task *t) {
-    uint32_t capacity = t->units ? r->s->pool_units[t->pool] : 0, used = t->units ? r->pools[t->pool].used : 0;
-    /* A task larger than its pool runs alone rather than never. */
-    return !t->units || used + t->units <= capacity || used == 0;
+static uint32_t take_work(struct runner *r) {
+    uint32_t pool = r->open.items[0], task = heap_pop(&r->pools[pool].ready);
+    r->pools[pool].used += r->s->tasks[task].units;
+    r->pools[pool].unstarted--;
+    place_pool(r, pool);
+    return task;
 }
 
-/* Takes what may start now out of the ready heap into `out`. */
-static int choose(struct runner *r, uint32_t *out, size_t *n, struct error *err) {
-    *n = 0;
-    while (!r->stopping && r->ready.n && r->running < r->s->parallel) {
-        uint32_t task = heap_pop(&r->ready, r->s->tasks);
-        const struct task *t = &r->s->tasks[task];
-        if (!fits(r, t)) {
-            heap_push(&r->pools[t->pool].waiting, r->s->tasks, task);
-            continue;
-        }
-        if (t->units)
-            r->pools[t->pool].used += t->units;
+/* Appends to `out` what may start now. */
+static int choose(struct runner *r, enum manner manner, uint32_t *out, size_t *n, struct error *err) {
+    const struct heap *ready = manner == WORKS ? &r->open : &r->waits;
+    while (!r->stopping && ready->n && r->running[manner] < r->s->parallel) {
+        uint32_t task = manner == WORKS ? take_work(r) : heap_pop(&r->waits);
         move(r, task, TASK_RUNNING);
-        r->running++;
+        r->running[manner]++;
         out[(*n)++] = task;
         if (r->s->starting(r->s->data, task, err))
             return -1;
@@ -222,7 +210,7 @@ static int choose(struct runner *r, uint32_t *out, size_t *n, struct error *err)
 /* Waits until at least one task has ended or someone cancels; copies what ended into `out`. */
 static size_t await(struct runner *r, uint32_t *out) {
     pthread_mutex_lock(&r->lock);
-    while (r->running && !r->nfinished)
+    while (running(r) && !r->nfinished)
         pthread_cond_wait(&r->done, &r->lock);
     size_t n = r->nfinished;
     memcpy(out, r->finished, n * sizeof *out);
@@ -253,17 +241,23 @@ static int turn(struct runner *r, const uint32_t *ended, size_t nended, uint32_t
             return -1;
     if (cancel_fired(s->ctx->cancel) && !r->stopping)
         r->stopping = true;
-    if (choose(r, chosen, &nchosen, err))
+    if (choose(r, WORKS, chosen, &nchosen, err) || choose(r, WAITS, chosen, &nchosen, err))
         return -1;
-    if (r->stopping && !r->running && skip_rest(r, err))
+    if (r->stopping && !running(r) && skip_rest(r, err))
         return -1;
     if (s->end_batch(s->data, err))
         return -1;
     return nchosen ? hand_out(r, chosen, nchosen, err) : 0;
 }
 
+/* Tasks that can be under way at once. */
+static size_t most_at_once(const struct schedule *s) {
+    size_t most = (size_t)MANNERS * s->parallel;
+    return most < s->ntasks ? most : s->ntasks;
+}
+
 static void begin(struct runner *r, const struct schedule *s) {
-    size_t most = s->parallel < s->ntasks ? s->parallel : s->ntasks;
+    size_t most = most_at_once(s);
     *r = (struct runner){.s = s, .left = s->ntasks, .queue_cap = most + 1};
     r->tasks = xcalloc(s->ntasks, sizeof *r->tasks);
     r->pools = xcalloc(s->npools, sizeof *r->pools);
@@ -273,6 +267,12 @@ static void begin(struct runner *r, const struct schedule *s) {
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->work, NULL);
     pthread_cond_init(&r->done, NULL);
+    r->open = (struct heap){.before = pool_before, .data = r, .places = xcalloc(s->npools, sizeof *r->open.places)};
+    r->waits = (struct heap){.before = task_before, .data = s->tasks};
+    for (size_t i = 0; i < s->npools; i++)
+        r->pools[i].ready = (struct heap){.before = task_before, .data = s->tasks};
+    for (size_t i = 0; i < s->ntasks; i++)
+        r->pools[s->tasks[i].pool].unstarted += s->tasks[i].units > 0;
     for (uint32_t i = 0; i < s->ntasks; i++) {
         r->tasks[i].blockers = s->tasks[i].ndeps;
         if (!r->tasks[i].blockers)
@@ -288,11 +288,12 @@ static void end(struct runner *r) {
     for (size_t i = 0; i < r->nthreads; i++)
         pthread_join(r->threads[i], NULL);
     for (size_t i = 0; i < r->s->npools; i++)
-        free(r->pools[i].waiting.items);
+        heap_free(&r->pools[i].ready);
     pthread_mutex_destroy(&r->lock);
     pthread_cond_destroy(&r->work);
     pthread_cond_destroy(&r->done);
-    free(r->ready.items);
+    heap_free(&r->open);
+    heap_free(&r->waits);
     free(r->tasks);
     free(r->pools);
     free(r->queue);
@@ -303,11 +304,11 @@ static void end(struct runner *r) {
 int schedule_run(const struct schedule *s, struct error *err) {
     struct runner r;
     begin(&r, s);
-    size_t room = (s->parallel < s->ntasks ? s->parallel : s->ntasks) + 1;
+    size_t room = most_at_once(s) + 1;
     uint32_t *ended = xcalloc(room, sizeof *ended), *chosen = xcalloc(room, sizeof *chosen);
     int failed = turn(&r, NULL, 0, chosen, err);
     while (!failed && r.left) {
-        if (!r.running) {
+        if (!running(&r)) {
             failed =
                 error_set(err, ERR_INTERNAL, NULL, "stuck with %zu steps left and none running: this is a bug", r.left);
             break;

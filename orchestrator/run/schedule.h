@@ -1,5 +1,5 @@
 /* A scheduler for a DAG of tasks: counted readiness (samurai), pools with limited units (ninja), highest priority
- * first, ties by index, so that a run is repeatable.
+ * first, then from the pool with most left to do, then by index, so that a run is repeatable.
  *
  * All callbacks but `perform` are called on the thread that called schedule_run, in batches:
  *
@@ -32,7 +32,7 @@ struct schedule {
     const uint32_t *next;
     const uint32_t *pool_units; /* capacity per pool */
     size_t npools;
-    uint32_t parallel; /* most tasks at once */
+    uint32_t parallel; /* most tasks that take units at once, and as many again that take none */
     const struct context *ctx;
     void *data;
     int (*perform)(void *data, uint32_t task); /* on a worker thread; 0 or -1 */

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "spec/file.h"
+#include "nestor/file.h"
 #include "spec/limits.h"
 #include "spec/parse.h"
 
@@ -37,7 +37,7 @@ int lab_load(const char *file, struct lab **ret, struct diagnostics *diags, stru
         error_set_errno(err, errno, file, "the lab spec cannot be opened");
         return error_mend(err, "name a lab spec, or make one with 'nestor init'");
     }
-    if (fd_read(standard_input ? STDIN_FILENO : opened, file, SPEC_FILE_MAX, &text, err) < 0)
-        return -1;
+    if (fd_read(standard_input ? STDIN_FILENO : opened, SPEC_FILE_MAX + 1, &text) < 0)
+        return error_set_errno(err, errno, file, "it cannot be read");
     return lab_parse(file, buffer_str(&text), text.len, ret, diags, err);
 }

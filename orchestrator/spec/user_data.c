@@ -5,8 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "nestor/file.h"
 #include "spec/draft.h"
-#include "spec/file.h"
 #include "spec/limits.h"
 #include "spec/text.h"
 
@@ -20,7 +20,9 @@ static int read_plain_file(const char *path, struct buffer *ret, struct error *e
         return error_set_errno(err, errno, path, "it cannot be read");
     if (!S_ISREG(st.st_mode))
         return error_set(err, ERR_IO, path, "it is not a plain file");
-    return fd_read(fd, path, SPEC_USER_DATA_MAX, ret, err);
+    if (fd_read(fd, SPEC_USER_DATA_MAX + 1, ret) < 0)
+        return error_set_errno(err, errno, path, "it cannot be read");
+    return 0;
 }
 
 static bool check_text(struct decoder *d, struct origin at, const char *text, size_t len) {

@@ -13,15 +13,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "nestor/buffer.h"
+#include "nestor/file.h"
 #include "state/state_priv.h"
 
 #define POLL_MS 100
 
 static int open_lock_file(const char *home, const char *lab, struct error *err) {
     cleanup_free char *folder = xasprintf("%s/locks", home);
-    if (mkdir(folder, 0700) < 0 && errno != EEXIST)
-        return error_set_errno(err, errno, folder, "cannot make the folder of the locks");
+    if (dir_make(folder, 0700, NULL, err))
+        return -1;
     cleanup_free char *path = xasprintf("%s/%s.lock", folder, lab);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     return fd < 0 ? error_set_errno(err, errno, path, "cannot open the lab's lock file") : fd;

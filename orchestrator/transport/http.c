@@ -12,8 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "nestor/file.h"
 #include "nestor/identity.h"
-#include "transport/file.h"
 
 #define CONNECT_MS 30000L
 #define REDIRECTS_MAX 8L
@@ -92,13 +92,9 @@ static size_t on_bytes(char *bytes, size_t size, size_t count, void *data) {
         d->too_large = true;
         return CURL_WRITEFUNC_ERROR;
     }
-    for (size_t at = 0; at < n;) {
-        ssize_t written = write(d->fd, bytes + at, n - at);
-        if (written < 0 && errno != EINTR) {
-            d->write_errno = errno;
-            return CURL_WRITEFUNC_ERROR;
-        }
-        at += written > 0 ? (size_t)written : 0;
+    if (fd_write(d->fd, bytes, n)) {
+        d->write_errno = errno;
+        return CURL_WRITEFUNC_ERROR;
     }
     d->done += n;
     if (d->progress) {
@@ -239,7 +235,7 @@ static bool cannot_continue(struct download *d, CURLcode rc) {
 }
 
 static enum outcome transfer(struct download *d, struct error *err) {
-    CURLcode rc;
+    CURLcode rc = CURLE_OK;
     if (easy_prepare(d, err))
         return FAILED;
     d->heard_at = clock_ms();
@@ -310,7 +306,7 @@ int http_download_within(struct http_limits limits, const char *url, const char 
                          progress_fn progress, void *progress_data, const struct context *ctx, struct error *err) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, library_init);
-    const char *name = file_name_part(path);
+    const char *name = basename(path);
     __attribute__((cleanup(download_close))) struct download d = {
         .limits = limits,
         .url = url,
@@ -329,7 +325,9 @@ int http_download_within(struct http_limits limits, const char *url, const char 
         return error_set(err, ERR_INTERNAL, d.subject, "libcurl cannot be started");
     if (part_open(&d, err) || fetch(&d, err))
         return -1;
-    return file_finish(d.fd, d.part, d.path, 0644, err);
+    if (fd_publish(d.fd, AT_FDCWD, d.part, d.path, 0644))
+        return error_set_errno(err, errno, d.path, "cannot put the file in its place");
+    return 0;
 }
 
 int http_download(const char *url, const char *path, const char *expected_sha256, progress_fn progress,

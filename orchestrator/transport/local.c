@@ -7,8 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "nestor/file.h"
 #include "nestor/transport.h"
-#include "transport/file.h"
 #include "transport/tcp.h"
 
 /* Between two looks at the context. */
@@ -56,14 +56,14 @@ static int local_put(struct access *a, const char *local_path, const char *remot
     cleanup_close int from = open(local_path, O_RDONLY | O_CLOEXEC);
     if (from < 0)
         return error_set_errno(err, errno, local_path, "cannot open the file to copy");
-    const char *name = file_name_part(remote_path);
+    const char *name = basename(remote_path);
     cleanup_free char *temp = xasprintf("%.*s.%s.part-XXXXXX", (int)(name - remote_path), remote_path, name);
     cleanup_close int to = mkostemp(temp, O_CLOEXEC);
     if (to < 0)
         return error_set_errno(err, errno, remote_path, "cannot write beside it");
     int rc = copy_bytes(from, to, remote_path, progress, progress_data, ctx, err);
-    if (rc == 0)
-        rc = file_finish(to, temp, remote_path, mode, err);
+    if (rc == 0 && fd_publish(to, AT_FDCWD, temp, remote_path, mode))
+        rc = error_set_errno(err, errno, remote_path, "cannot put the file in its place");
     if (rc)
         unlink(temp);
     return rc;

@@ -88,14 +88,14 @@ static void reads_back_what_it_wrote(void **state) {
 static char *text_of(const struct place *p) {
     cleanup_buffer struct buffer text = {0};
     struct error e = {.code = ERR_NONE};
-    assert_int_equal(vm_file_read(p->fd, RECORD_FILE, 1 << 20, &text, NULL, &e), 0);
+    assert_int_equal(file_read(p->fd, RECORD_FILE, 1 << 20, &text, NULL, &e), 0);
     return buffer_steal(&text);
 }
 
 static void check_damaged(const struct place *p, const char *text, const char *cause) {
     struct error e = {.code = ERR_NONE};
     struct record r = {.cpus = 77};
-    assert_int_equal(vm_file_write(p->fd, RECORD_FILE, text, strlen(text), NULL, &e), 0);
+    assert_int_equal(file_write(p->fd, RECORD_FILE, text, strlen(text), 0600, NULL, &e), 0);
     int rc = vm_record_load(p->fd, &r, "lab/kvm1", &e);
     if (rc != -1 || e.code != ERR_STATE_CORRUPT || !strstr(e.cause, cause) || strcmp(e.subject, "lab/kvm1") != 0)
         fail_msg("%s: rc %d, %s: %s", text, rc, error_code_name(e.code), e.cause);
@@ -147,7 +147,7 @@ static void a_path_that_is_not_utf8_is_refused(void **state) {
     assert_int_equal(vm_record_save(p->fd, &odd, "lab/kvm1", &e), -1);
     assert_int_equal(e.code, ERR_UNSUPPORTED);
     assert_non_null(strstr(e.cause, "UTF-8"));
-    assert_false(vm_file_exists(p->fd, RECORD_FILE));
+    assert_false(file_exists(p->fd, RECORD_FILE));
 }
 
 int main(void) {

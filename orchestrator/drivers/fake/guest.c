@@ -119,7 +119,7 @@ static int copy_bytes(int from, int to, uint64_t *done) {
     char block[65536];
     ssize_t n;
     while ((n = read(from, block, sizeof block)) > 0) {
-        if (fake_write_all(to, block, (size_t)n))
+        if (fd_write(to, block, (size_t)n))
             return -1;
         *done += (uint64_t)n;
     }
@@ -137,8 +137,8 @@ static int guest_put(struct access *a, const char *local, const char *remote, mo
     cleanup_close int from = open(local, O_RDONLY | O_CLOEXEC);
     if (from < 0)
         return error_set_errno(err, errno, local, "cannot read it");
-    if (mkdir(files, 0700) != 0 && errno != EEXIST)
-        return error_set_errno(err, errno, g->base.subject, "cannot make %s", files);
+    if (dir_make(files, 0700, g->base.subject, err))
+        return -1;
     cleanup_close int to = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
     uint64_t done = 0;
     if (to < 0 || copy_bytes(from, to, &done) || rename(temporary, path) != 0)

@@ -47,8 +47,7 @@ static int make_machine(const struct hypervisor *hv, const struct machine_spec *
                         struct error *err) {
     cleanup_free char *dir = fake_machine_path(&hv->settings, &spec->tag, NULL);
     bool torn = hv->settings.torn;
-    if (fake_remove_tree(dir, spec->tag.path, err) ||
-        (!torn && fake_take_time(hv, spec->tag.path, "cloning", ctx, err)))
+    if (tree_remove(dir, spec->tag.path, err) || (!torn && fake_take_time(hv, spec->tag.path, "cloning", ctx, err)))
         return -1;
     cleanup_close int lock = -1;
     if (hv->settings.disk != UINT64_MAX && fake_world_lock(&hv->settings, "machines", &lock, hv->subject, ctx, err))
@@ -233,7 +232,7 @@ int fake_remove(struct hypervisor *hv, const struct tag *tag, const struct conte
         return -1;
     /* First it stops running, then it stops being whole: cut short, it is a half-made machine that carries its tag. */
     if (fake_mark_clear(on, tag->path, err) || fake_mark_clear(spec, tag->path, err) ||
-        fake_remove_tree(dir, tag->path, err))
+        tree_remove(dir, tag->path, err))
         return -1;
     return fake_world_log(&hv->settings, "remove", tag->path, err);
 }

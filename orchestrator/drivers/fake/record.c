@@ -70,7 +70,7 @@ int fake_record_write(const struct settings *s, const struct machine_spec *spec,
 int fake_record_each(const struct settings *s, const char *lab_id, record_fn fn, void *data, const char *subject,
                      struct error *err) {
     cleanup_free char *path = fake_world_path(s, "machines");
-    fake_cleanup_dir DIR *dir = opendir(path);
+    cleanup_dir DIR *dir = opendir(path);
     if (!dir)
         return error_set_errno(err, errno, subject, "cannot list %s", path);
     for (struct dirent *entry; (entry = readdir(dir));) {

@@ -40,22 +40,25 @@ bool fake_split_tag(char *name, struct tag *ret) {
 
 /* --- directories and files --- */
 
-static int make_directory(const char *path, bool parents, const char *subject, struct error *err) {
-    if (mkdir(path, 0700) == 0 || errno == EEXIST)
+static int make_parents(const char *path, const char *subject, struct error *err) {
+    const char *slash = strrchr(path, '/');
+    if (!slash || slash == path)
         return 0;
-    if (errno != ENOENT || !parents || !strchr(path, '/'))
-        return error_set_errno(err, errno, subject, "cannot make the directory %s", path);
     cleanup_free char *parent = xstrdup(path);
-    *strrchr(parent, '/') = '\0';
-    return make_directory(parent, true, subject, err) || make_directory(path, false, subject, err) ? -1 : 0;
+    parent[slash - path] = '\0';
+    if (file_exists(AT_FDCWD, parent))
+        return 0;
+    return make_parents(parent, subject, err) || dir_make(parent, 0700, subject, err) ? -1 : 0;
 }
 
 int fake_world_make(const struct settings *s, bool parents, const char *subject, struct error *err) {
     cleanup_free char *images = fake_world_path(s, "images");
     cleanup_free char *machines = fake_world_path(s, "machines");
-    if (make_directory(s->world, parents, subject, err) || make_directory(images, false, subject, err))
+    if (parents && make_parents(s->world, subject, err))
         return -1;
-    return make_directory(machines, false, subject, err);
+    if (dir_make(s->world, 0700, subject, err) || dir_make(images, 0700, subject, err))
+        return -1;
+    return dir_make(machines, 0700, subject, err);
 }
 
 bool fake_mark_is_set(const char *path) { return access(path, F_OK) == 0; }
@@ -72,56 +75,12 @@ int fake_mark_clear(const char *path, const char *subject, struct error *err) {
     return error_set_errno(err, errno, subject, "cannot remove %s", path);
 }
 
-int fake_write_all(int fd, const void *bytes, size_t n) {
-    for (const char *p = bytes; n;) {
-        ssize_t done = write(fd, p, n);
-        if (done < 0 && errno != EINTR)
-            return -1;
-        p += done > 0 ? done : 0;
-        n -= done > 0 ? (size_t)done : 0;
-    }
-    return 0;
-}
-
 int fake_write(const char *path, const struct buffer *text, const char *subject, struct error *err) {
     cleanup_free char *temporary = xasprintf("%s.tmp", path);
     cleanup_close int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0 || fake_write_all(fd, text->data, text->len) || rename(temporary, path) != 0)
+    if (fd < 0 || fd_write(fd, text->data, text->len) || rename(temporary, path) != 0)
         return error_set_errno(err, errno, subject, "cannot write %s", path);
     return 0;
-}
-
-void fake_closedirp(DIR **dir) {
-    if (*dir)
-        closedir(*dir);
-}
-
-static bool is_dots(const char *name) { return strcmp(name, ".") == 0 || strcmp(name, "..") == 0; }
-
-static int remove_entries(const char *path, const char *subject, struct error *err) {
-    fake_cleanup_dir DIR *dir = opendir(path);
-    if (!dir)
-        return errno == ENOENT ? 0 : error_set_errno(err, errno, subject, "cannot list %s", path);
-    for (struct dirent *entry; (entry = readdir(dir));) {
-        if (is_dots(entry->d_name))
-            continue;
-        cleanup_free char *below = xasprintf("%s/%s", path, entry->d_name);
-        if (fake_remove_tree(below, subject, err))
-            return -1;
-    }
-    return 0;
-}
-
-int fake_remove_tree(const char *path, const char *subject, struct error *err) {
-    if (unlink(path) == 0 || errno == ENOENT)
-        return 0;
-    if (errno != EISDIR && errno != EPERM)
-        return error_set_errno(err, errno, subject, "cannot remove %s", path);
-    if (remove_entries(path, subject, err))
-        return -1;
-    if (rmdir(path) == 0 || errno == ENOENT)
-        return 0;
-    return error_set_errno(err, errno, subject, "cannot remove %s", path);
 }
 
 /* --- lock and log --- */
@@ -145,7 +104,7 @@ int fake_world_lock(const struct settings *s, const char *part, int *ret_fd, con
 int fake_world_log(const struct settings *s, const char *op, const char *name, struct error *err) {
     cleanup_close int fd = open(s->log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
     cleanup_free char *line = xasprintf("%s %s\n", op, name);
-    if (fd < 0 || fake_write_all(fd, line, strlen(line)))
+    if (fd < 0 || fd_write(fd, line, strlen(line)))
         return error_set_errno(err, errno, name, "cannot append to %s", s->log);
     return 0;
 }

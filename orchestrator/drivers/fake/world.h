@@ -16,10 +16,9 @@
 #ifndef NESTOR_DRIVERS_FAKE_WORLD_H
 #define NESTOR_DRIVERS_FAKE_WORLD_H
 
-#include <dirent.h>
-
 #include "drivers/fake/settings.h"
 #include "nestor/driver.h"
+#include "nestor/file.h"
 
 /* Makes the directories; the one the world is in must be there unless `parents`. */
 int fake_world_make(const struct settings *s, bool parents, const char *subject, struct error *err);
@@ -35,15 +34,8 @@ bool fake_mark_is_set(const char *path);
 int fake_mark_set(const char *path, const char *subject, struct error *err);
 int fake_mark_clear(const char *path, const char *subject, struct error *err);
 
-/* write(2) until all is written: 0, or -1 with errno. */
-int fake_write_all(int fd, const void *bytes, size_t n);
 /* Makes path with its whole content, or not at all. */
 int fake_write(const char *path, const struct buffer *text, const char *subject, struct error *err);
-/* Removes a file or a whole directory; absent is fine. */
-int fake_remove_tree(const char *path, const char *subject, struct error *err);
-
-void fake_closedirp(DIR **dir);
-#define fake_cleanup_dir __attribute__((cleanup(fake_closedirp)))
 
 /* An exclusive hold on a part of the world, "images" or "machines" (and all else), across threads and processes.
  * Closing *ret_fd ends it. Who needs both takes them in this order. */

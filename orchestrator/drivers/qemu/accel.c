@@ -30,7 +30,7 @@ static bool has_word(const char *line, const char *word) {
 static void read_under(const char *root, const char *path, size_t max, struct buffer *ret) {
     cleanup_free char *full = xasprintf("%s%s", root, path);
     /* What cannot be read is treated as not there: the rule then says no. */
-    if (vm_file_read(AT_FDCWD, full, max, ret, NULL, NULL))
+    if (file_read(AT_FDCWD, full, max, ret, NULL, NULL))
         buffer_clear(ret);
 }
 

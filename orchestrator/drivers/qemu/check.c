@@ -16,7 +16,7 @@ static uint64_t memory_available(const char *root) {
     cleanup_free char *path = xasprintf("%s/proc/meminfo", root);
     cleanup_buffer struct buffer text = {0};
     unsigned long long kib;
-    if (vm_file_read(AT_FDCWD, path, MEMINFO_BYTES, &text, NULL, NULL))
+    if (file_read(AT_FDCWD, path, MEMINFO_BYTES, &text, NULL, NULL))
         return UINT64_MAX;
     const char *line = strstr(buffer_str(&text), "MemAvailable:");
     return line && sscanf(line, "MemAvailable: %llu kB", &kib) == 1 ? (uint64_t)kib * 1024 : UINT64_MAX;

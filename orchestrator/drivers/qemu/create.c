@@ -80,7 +80,7 @@ static int clone_disk(const struct vm *vm, const struct machine_spec *spec, cons
 static int make(struct vm *vm, const struct machine_spec *spec, const struct context *ctx, struct error *err) {
     struct record r;
     if (describe(spec, &r, err) || vm_make_dir(vm, err) || vm_record_save(vm->fd, &r, spec->tag.path, err) ||
-        vm_file_write(vm->fd, SEED_FILE, spec->seed, spec->seed_len, spec->tag.path, err))
+        file_write(vm->fd, SEED_FILE, spec->seed, spec->seed_len, 0600, spec->tag.path, err))
         return -1;
     return clone_disk(vm, spec, ctx, err);
 }

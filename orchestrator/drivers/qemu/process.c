@@ -53,7 +53,7 @@ static bool read_cmdline(pid_t pid, struct buffer *ret) {
     char name[32];
     snprintf(name, sizeof name, "/proc/%d/cmdline", (int)pid);
     for (int i = 0; i < EXECVE_TRIES; i++) {
-        if (vm_file_read(AT_FDCWD, name, CMDLINE_MAX_BYTES, ret, NULL, NULL))
+        if (file_read(AT_FDCWD, name, CMDLINE_MAX_BYTES, ret, NULL, NULL))
             return false;
         if (ret->len || !is_changing_program(pid))
             break;

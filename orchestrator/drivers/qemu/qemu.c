@@ -42,8 +42,8 @@ static int check_word(const char *key, const char *text, const char *also, const
 /* home/qemu, made if need be: seeds in it hold private host keys, so only its owner may enter. */
 static int make_base(const char *home, const char *subject, char **ret, struct error *err) {
     cleanup_free char *dir = xasprintf("%s/qemu", home);
-    if ((mkdir(home, 0700) && errno != EEXIST) || (mkdir(dir, 0700) && errno != EEXIST))
-        return error_set_errno(err, errno, subject, "cannot make the directory %s", dir);
+    if (dir_make(home, 0700, subject, err) || dir_make(dir, 0700, subject, err))
+        return -1;
     cleanup_free char *real = realpath(dir, NULL);
     if (!real)
         return error_set_errno(err, errno, subject, "cannot find the directory %s", dir);

@@ -16,6 +16,7 @@
 #include "nestor/arena.h"
 #include "nestor/buffer.h"
 #include "nestor/driver.h"
+#include "nestor/file.h"
 #include "nestor/qmp.h"
 
 enum accel_wish { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
@@ -40,19 +41,6 @@ struct accel {
 void accel_choose(const char *root, enum accel_wish wish, const char *cpu, struct accel *ret);
 /* ERR_NESTING with the accelerator's reason when a guest cannot get hardware virtualization, else 0. */
 int accel_require_nesting(const struct accel *a, const char *subject, struct error *err) NESTOR_CHECKED;
-
-/* --- files.c --- */
-
-/* The file's first max bytes. */
-int vm_file_read(int dirfd, const char *name, size_t max, struct buffer *ret, const char *subject,
-                 struct error *err) NESTOR_CHECKED;
-/* The file's last max bytes; nothing when there is no such file. */
-int vm_file_read_tail(int dirfd, const char *name, size_t max, struct buffer *ret, const char *subject,
-                      struct error *err) NESTOR_CHECKED;
-/* All or nothing, also when the machine loses power: temporary file, fsync, rename. Mode 0600. */
-int vm_file_write(int dirfd, const char *name, const void *bytes, size_t n, const char *subject,
-                  struct error *err) NESTOR_CHECKED;
-bool vm_file_exists(int dirfd, const char *name);
 
 /* --- record.c: machine.json --- */
 

@@ -76,7 +76,7 @@ static int from_json(const json_t *json, struct record *ret, const char *subject
 
 int vm_record_load(int dirfd, struct record *ret, const char *subject, struct error *err) {
     cleanup_buffer struct buffer text = {0};
-    if (vm_file_read(dirfd, RECORD_FILE, RECORD_MAX_BYTES, &text, subject, err))
+    if (file_read(dirfd, RECORD_FILE, RECORD_MAX_BYTES, &text, subject, err))
         return -1;
     json_error_t why;
     json_t *json = json_loadb(buffer_str(&text), text.len, JSON_REJECT_DUPLICATES, &why);
@@ -106,7 +106,7 @@ int vm_record_save(int dirfd, const struct record *r, const char *subject, struc
     json_decref(json);
     if (!text)
         return error_set(err, ERR_UNSUPPORTED, subject, "a path or name of it is not valid UTF-8");
-    int rc = vm_file_write(dirfd, RECORD_FILE, text, strlen(text), subject, err);
+    int rc = file_write(dirfd, RECORD_FILE, text, strlen(text), 0600, subject, err);
     free(text);
     return rc;
 }

@@ -75,7 +75,7 @@ int vm_find(const struct hypervisor *hv, const struct tag *tag, struct vm *ret, 
 }
 
 bool vm_is_whole(const struct vm *vm) {
-    return vm->known && vm_file_exists(vm->fd, SEED_FILE) && vm_file_exists(vm->fd, DISK_FILE);
+    return vm->known && file_exists(vm->fd, SEED_FILE) && file_exists(vm->fd, DISK_FILE);
 }
 
 int vm_load(const struct hypervisor *hv, const struct tag *tag, struct vm *ret, struct error *err) {

@@ -14,7 +14,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "transport/file.h"
 #include "transport/ssh/session.h"
 
 #define STATUS_CUT 75 /* EX_TEMPFAIL */
@@ -34,7 +33,7 @@ static void put_temporary_name(struct buffer *b, const char *path) {
     uint64_t random = 0;
     if (getrandom(&random, sizeof random, 0) != sizeof random)
         random = (uint64_t)clock_ms();
-    const char *name = file_name_part(path);
+    const char *name = basename(path);
     cleanup_free char *temp = xasprintf("%.*s.%s.part-%08" PRIx32, (int)(name - path), path, name, (uint32_t)random);
     buffer_put_shell(b, temp);
 }
