@@ -43,8 +43,21 @@ then_down() {
     expect_gone box
 }
 
+# No side effect comes before its intent is on disk: what the world's log tells, the journal knew. Asks a copy of the
+# database, because looking already repairs it.
+expect_intents() {
+    [ -f "$world/log" ] || return 0
+    rm -rf looked
+    mkdir looked
+    cp "$NESTOR_HOME"/state.db* looked
+    sqlite3 looked/state.db "SELECT DISTINCT step || ' ' || path FROM journal" | sort >intents
+    sed 's/ host local$/ local/' "$world/log" | sort -u | comm -23 - intents >unintended
+    [ ! -s unintended ] || fail "was done, but not intended: $(tr '\n' ',' <unintended)"
+}
+
 # keep / restore: the home as it was, at the same place.
 keep() {
+    expect_intents
     rm -rf kept
     cp -a "$NESTOR_HOME" kept
 }
