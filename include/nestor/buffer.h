@@ -54,6 +54,7 @@ void *xmalloc(size_t n);
 void *xcalloc(size_t n, size_t size);
 void *xrealloc(void *p, size_t n);
 char *xstrdup(const char *s);
+char *xstrndup(const char *s, size_t n); /* of at least n bytes */
 char *xasprintf(const char *fmt, ...) NESTOR_PRINTF(1, 2);
 
 /* Scope-bound clean-up, as in systemd and crun: `cleanup_free char *p = ...;` */
@@ -64,11 +65,11 @@ void cleanup_closep(int *fd);
 #define cleanup_buffer __attribute__((cleanup(buffer_free)))
 
 /* Takes the value out of a cleanup variable: `*ret = steal_ptr(&local);` */
-#define steal_ptr(p)                \
-    ({                              \
-        __typeof__(*(p)) _v = *(p); \
-        *(p) = NULL;                \
-        _v;                         \
+#define steal_ptr(p)                                                                                                   \
+    ({                                                                                                                 \
+        __typeof__(*(p)) _v = *(p);                                                                                    \
+        *(p) = NULL;                                                                                                   \
+        _v;                                                                                                            \
     })
 static inline int steal_fd(int *fd) {
     int v = *fd;

@@ -34,6 +34,12 @@ char *xstrdup(const char *s) {
     return memcpy(xmalloc(n), s, n);
 }
 
+char *xstrndup(const char *s, size_t n) {
+    char *p = memcpy(xmalloc(n + 1), s, n);
+    p[n] = '\0';
+    return p;
+}
+
 char *xasprintf(const char *fmt, ...) {
     va_list ap;
     char *s = NULL;

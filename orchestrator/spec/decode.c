@@ -154,12 +154,22 @@ static void decode_entry(struct decoder *d, const struct keyset *keys, const str
         tell_unknown(d, keys, entry->key, fields, n);
 }
 
+/* A key that looks like the missing one is most likely the missing one, misspelt: a host takes any key for a parameter
+ * of its driver, and cannot tell while there is no driver. */
+static void hint_misspelt(struct diagnostic *found, const char *key, const struct node *node) {
+    for (size_t i = 0; node->kind == NODE_MAP && i < node->n; i++) {
+        const struct entry *e = &node->entries[i];
+        if (nearest_word(e->key->text, &key, 1))
+            diagnostic_hint(found, "did you mean '%s' by the key in line %d?", key, e->key->origin.line);
+    }
+}
+
 static void tell_missing(struct decoder *d, const char *key, const struct node *node, const struct entry *entry) {
-    if (entry)
-        spec_error(d->diags, entry->key->origin, "'%s' needs the key '%s'",
-                   text_excerpt(d->scratch, entry->key->text, SHOWN), key);
-    else
-        spec_error(d->diags, node->origin, "the spec needs the key '%s'", key);
+    struct diagnostic *found =
+        entry ? spec_error(d->diags, entry->key->origin, "'%s' needs the key '%s'",
+                           text_excerpt(d->scratch, entry->key->text, SHOWN), key)
+              : spec_error(d->diags, node->origin, "the spec needs the key '%s'", key);
+    hint_misspelt(found, key, node);
 }
 
 void decode_keys(struct decoder *d, const struct keyset *keys, const struct node *node, const struct entry *entry,

@@ -1,5 +1,6 @@
 #include "nestor/state.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -86,7 +87,7 @@ int state_lab_each(struct state *s, void (*fn)(void *data, const struct lab_reco
 static int take_id(void *data, sqlite3_stmt *row, struct error *err) {
     (void)err;
     const char *id = (const char *)sqlite3_column_text(row, 0);
-    strncpy(data, id ? id : "", LAB_ID_LEN + 1);
+    snprintf(data, LAB_ID_LEN + 1, "%s", id ? id : "");
     return 0;
 }
 

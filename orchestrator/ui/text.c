@@ -171,9 +171,9 @@ void text_put_block(struct buffer *out, const char *text, const char *indent, si
     for (; *text; n--) {
         size_t len = strcspn(text, "\n");
         if (n <= max_lines) {
-            cleanup_free char *line = strndup(text, len);
+            cleanup_free char *line = xstrndup(text, len);
             buffer_puts(out, indent);
-            text_put_safe(out, line ? line : "", TEXT_NO_LIMIT, utf8);
+            text_put_safe(out, line, TEXT_NO_LIMIT, utf8);
             buffer_putc(out, '\n');
         }
         text += len + (text[len] == '\n');

@@ -11,7 +11,7 @@ struct family {
 
 static uint32_t find_parent(const struct path_index *index, const char *path) {
     const char *slash = strrchr(path, '/');
-    cleanup_free char *parent = slash ? strndup(path, (size_t)(slash - path)) : NULL;
+    cleanup_free char *parent = slash ? xstrndup(path, (size_t)(slash - path)) : NULL;
     return parent ? path_index_get(index, parent) : LAB_NONE;
 }
 

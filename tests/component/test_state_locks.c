@@ -347,7 +347,7 @@ static void lock_folder_that_cannot_be_made_is_told(void **state) {
     assert_int_equal(lab_lock_take(nowhere, "lab", "nestor up", &lock, &ctx, &err), -1);
     assert_int_equal(err.code, ERR_NOT_FOUND);
     assert_string_equal(err.subject, folder);
-    assert_non_null(strstr(err.cause, "cannot make the folder of the locks"));
+    assert_non_null(strstr(err.cause, "cannot make the directory"));
     free(folder);
     free(nowhere);
 }

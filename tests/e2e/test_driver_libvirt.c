@@ -7,7 +7,6 @@
 /* after the headers it needs */
 #include <cmocka.h>
 
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 #include "conformance.h"
 #include "drivers/libvirt/libvirt.h"
 #include "drivers/qemu/qemu.h"
+#include "nestor/file.h"
 #include "nestor/state.h"
 
 #define BOOT_MS (8 * 60 * 1000)
@@ -117,11 +117,6 @@ static void boot(struct outer *o) {
     }
 }
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw) {
-    (void)st, (void)type, (void)ftw;
-    return remove(path);
-}
-
 static void end(struct outer *o) {
     to_remove = NULL;
     struct error err = {0};
@@ -129,7 +124,7 @@ static void end(struct outer *o) {
     access_close(o->access);
     must(qemu_driver.remove(o->hv, &o->spec.tag, &ctx, &err), &err, "remove");
     qemu_driver.close(o->hv);
-    nftw(o->home, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    must(tree_remove(o->home, NULL, &err), &err, "remove the home");
     image_free(o->kvm);
     image_free(o->tiny);
     buffer_free(&o->seed);

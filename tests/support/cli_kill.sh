@@ -43,8 +43,21 @@ then_down() {
     expect_gone box
 }
 
+# No side effect comes before its intent is on disk: what the world's log tells, the journal knew. Asks a copy of the
+# database, because looking already repairs it.
+expect_intents() {
+    [ -f "$world/log" ] || return 0
+    rm -rf looked
+    mkdir looked
+    cp "$NESTOR_HOME"/state.db* looked
+    sqlite3 looked/state.db "SELECT DISTINCT step || ' ' || path FROM journal" | sort >intents
+    sed 's/ host local$/ local/' "$world/log" | sort -u | comm -23 - intents >unintended
+    [ ! -s unintended ] || fail "was done, but not intended: $(tr '\n' ',' <unintended)"
+}
+
 # keep / restore: the home as it was, at the same place.
 keep() {
+    expect_intents
     rm -rf kept
     cp -a "$NESTOR_HOME" kept
 }
@@ -54,7 +67,7 @@ restore() {
 }
 
 # kills_up WHEN N: an up of box killed there is completed by up, and undone by down. False if there is no such point.
-pace="--parallel 1" # each intent and outcome in a commit of its own
+pace="--parallel 1" # most intents and outcomes in commits of their own
 kills_up() {
     begin "up $pace killed: $1 $2"
     # shellcheck disable=SC2086 # two words, or none

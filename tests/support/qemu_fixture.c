@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -17,6 +16,7 @@
 #include <cmocka.h>
 
 #include "../../orchestrator/drivers/qemu/qemu.h"
+#include "nestor/file.h"
 
 #define EMPTY_QCOW2_COMMAND "qemu-img create -q -f qcow2 '%s' %llu"
 
@@ -106,13 +106,6 @@ void qemu_reopen(struct qemu_fixture *f, const char *key, const char *value) {
     qemu_assert_ok(qemu_driver.open(&f->config, &f->hv, &f->ctx, &e), &e);
 }
 
-static int delete_entry(const char *path, const struct stat *st, int type, struct FTW *ftw) {
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 /* Machines a failed test left go first; that they were there is what the test failed on. */
 static size_t remove_all(struct qemu_fixture *f) {
     struct observation *o = NULL;
@@ -134,7 +127,7 @@ void qemu_teardown(struct qemu_fixture *f) {
     bool empty = rmdir(base) == 0;
     qemu_driver.close(f->hv);
     access_close(f->config.access);
-    nftw(f->dir, delete_entry, 16, FTW_DEPTH | FTW_PHYS);
+    assert_int_equal(tree_remove(f->dir, NULL, NULL), 0);
     free(f->image.disk);
     free(f->home);
     free(f->dir);

@@ -7,11 +7,10 @@
 
 #include "state_folder.h"
 
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "nestor/buffer.h"
+#include "nestor/file.h"
 
 char *state_folder_new(void) {
     const char *base = getenv("TMPDIR");
@@ -20,13 +19,8 @@ char *state_folder_new(void) {
     return folder;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
-    (void)st, (void)type, (void)ftw;
-    return remove(path);
-}
-
 void state_folder_remove(char *folder) {
-    assert_int_equal(nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    assert_int_equal(tree_remove(folder, NULL, NULL), 0);
     free(folder);
 }
 

@@ -1,7 +1,6 @@
 #include "world.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,6 +10,8 @@
 #include <unistd.h>
 /* after the headers it needs */
 #include <cmocka.h>
+
+#include "nestor/file.h"
 
 /* --- the directory --- */
 
@@ -50,16 +51,9 @@ void world_setup(struct world *w, const struct driver *driver) {
         .subject = "host test", .access = access_local(), .params = w->params, .home = w->home, .accelerated = true};
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at) {
-    (void)st;
-    (void)type;
-    (void)at;
-    return remove(path);
-}
-
 void world_teardown(struct world *w) {
     access_close(w->config.access);
-    nftw(w->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    assert_int_equal(tree_remove(w->dir, NULL, NULL), 0);
     free(w->dir);
     free(w->home);
     free(w->machines);

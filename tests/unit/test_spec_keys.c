@@ -25,6 +25,8 @@ static void missing_keys(void **state) {
     assert_refused("x-only: 1\n", "1:1: error: the spec needs the key 'lab'",
                    "1:1: error: the spec needs the key 'machines'");
     assert_refused("lab: x\nhosts: { h: {} }\n" REST, "2:10: error: 'h' needs the key 'driver'");
+    assert_refused("lab: x\nhosts: { h: { drivr: metal } }\n" REST,
+                   "2:10: error: 'h' needs the key 'driver'; did you mean 'driver' by the key in line 2?");
     assert_refused("lab: x\n" REST "templates: { t: { source: d, boot: { initrd: i } } }\n",
                    "3:30: error: 'boot' needs the key 'kernel'");
     assert_refused(A("user-data: {}"), "3:21: error: 'user-data' needs the key 'file'");
