@@ -54,7 +54,9 @@ typedef void (*progress_fn)(void *data, uint64_t done, uint64_t total);
 
 /* Copies a local file to remote_path: written to a temporary name beside it (".NAME.part-...", removed again when the
  * copy does not succeed), put on disk, then renamed, so a cut leaves no half file of that name. Mode as for chmod.
- * progress (may be NULL) is called on the caller's thread. */
+ * progress (may be NULL) is called on the caller's thread, with what has arrived.
+ * Over SSH it goes by SFTP; through a shell only where there is no SFTP server, or one that cannot replace a file in one
+ * step. Where there is SFTP and no shell, the temporary name stays behind when the connection is lost. */
 int access_put(struct access *a, const char *local_path, const char *remote_path, mode_t mode, progress_fn progress,
                void *progress_data, const struct context *ctx, struct error *err) NESTOR_CHECKED;
 

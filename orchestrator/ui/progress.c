@@ -159,8 +159,10 @@ struct progress *progress_open(FILE *out, bool live, bool color, bool quiet) {
     pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&p->lock, NULL);
     fflush(out);
+    pthread_mutex_lock(&p->lock); /* the thread looks at both */
     p->threaded = pthread_create(&p->thread, NULL, show, p) == 0;
     p->live = p->live && p->threaded; /* without a thread: plain lines, written by whoever has an event */
+    pthread_mutex_unlock(&p->lock);
     return p;
 }
 

@@ -4,7 +4,7 @@
 . "$NESTOR_SOURCE_DIR/tests/support/cli_kill.sh"
 write_lab box
 
-for n in 3 4 6 14 21 33; do
+for n in 3 4 6 12 18 24; do
     kills_up before $n || fail "it was not killed"
     kills_up after $n || fail "it was not killed"
 done

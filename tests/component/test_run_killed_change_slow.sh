@@ -48,5 +48,5 @@ for when in before after; do
         then_down
         n=$((n + 1))
     done
-    [ $n -gt 25 ] || fail "the change had only $n commits"
+    [ $n -gt 20 ] || fail "the change had only $n commits"
 done

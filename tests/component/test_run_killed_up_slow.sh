@@ -14,8 +14,8 @@ every() {
     [ $n -gt "$3" ] || fail "it was over $1 number $n"
 }
 
-every before 1 30
-every after 1 30
+every before 1 24
+every after 1 24
 every write 11 100
 
 pace='' # many steps in one commit, as they happen to end

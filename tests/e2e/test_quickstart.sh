@@ -128,7 +128,7 @@ say "a changed host key is refused, in words of its own"
 in_kvm1 'mkdir /run/keys; cp -p /etc/ssh/ssh_host_ed25519_key* /run/keys; rm /etc/ssh/ssh_host_ed25519_key*
          ssh-keygen -q -t ed25519 -N "" -f /etc/ssh/ssh_host_ed25519_key
          systemd-run -q --on-active=20 --timer-property=AccuracySec=1s \
-             sh -c "cp -p /run/keys/* /etc/ssh/; systemctl restart ssh"
+             sh -c "cp -p /run/keys/* /etc/ssh/; sync; systemctl restart ssh"
          systemd-run -q --on-active=1 --timer-property=AccuracySec=1s systemctl restart ssh'
 # until_exec WORDS: tries to get in until the errors hold WORDS; until_exec ok: until it works. Two minutes at most.
 until_exec() {

@@ -67,7 +67,7 @@ restore() {
 }
 
 # kills_up WHEN N: an up of box killed there is completed by up, and undone by down. False if there is no such point.
-pace="--parallel 1" # each intent and outcome in a commit of its own
+pace="--parallel 1" # most intents and outcomes in commits of their own
 kills_up() {
     begin "up $pace killed: $1 $2"
     # shellcheck disable=SC2086 # two words, or none

@@ -90,47 +90,77 @@ static int job_open_stdio(struct ssh_job *job, struct stdio *s, const char *subj
     return 0;
 }
 
+static int set_program(struct ssh_job *job, enum ssh_program program, const char *text, const char *subject,
+                       struct error *err) {
+    if (program == SSH_SCRIPT)
+        return shell_command(text, &job->command, subject, err);
+    job->subsystem = true;
+    job->command = xstrdup(text);
+    return 0;
+}
+
 /* No byte of the input is taken before the command runs: so a full session can be left for another one. */
-static int command_start_once(struct access *a, const char *script, struct stdio *s, struct ssh_job **ret,
-                              bool *ret_full, const struct context *ctx, struct error *err) {
+static int start_once(struct access *a, enum ssh_program program, const char *text, struct ssh_process *p,
+                      bool *ret_full, const struct context *ctx, struct error *err) {
     cleanup_job struct ssh_job *job = job_new(JOB_EXEC, a->subject, err);
     *ret_full = false;
-    if (!job || shell_command(script, &job->command, a->subject, err) || job_open_stdio(job, s, a->subject, err) ||
+    if (!job || set_program(job, program, text, a->subject, err) || job_open_stdio(job, &p->stdio, a->subject, err) ||
         ssh_pool_submit(pool_of(a), job, ctx, err))
         return -1;
     int rc = wait_open(job, ctx, err);
     *ret_full = rc && atomic_load(&job->phase) == PHASE_DONE && job->session_full;
     if (rc == 0)
-        *ret = steal_ptr(&job);
+        p->job = steal_ptr(&job);
     return rc;
 }
 
-static int command_start(struct access *a, const char *script, struct stdio *s, struct ssh_job **ret,
-                         const struct context *ctx, struct error *err) {
+int ssh_start(struct access *a, enum ssh_program program, const char *text, struct ssh_process *ret,
+              const struct context *ctx, struct error *err) {
+    if (context_check(ctx, a->subject, "starting a command", err))
+        return -1;
+    cleanup_ssh_process struct ssh_process p = SSH_PROCESS_NONE;
     struct error e;
     bool full = true;
     int rc = -1;
     for (int i = 0; full && i < SSH_SESSIONS_MAX; i++) {
-        stdio_close(s);
+        stdio_close(&p.stdio);
         error_clear(&e);
-        rc = command_start_once(a, script, s, ret, &full, ctx, &e);
+        rc = start_once(a, program, text, &p, &full, ctx, &e);
     }
     if (rc && err)
         *err = e;
+    if (rc == 0) {
+        *ret = p;
+        p = SSH_PROCESS_NONE;
+    }
     return rc;
+}
+
+int ssh_wait(struct ssh_process *p, int *ret_status, const struct context *ctx, struct error *err) {
+    struct pollfd ended = {.fd = p->stdio.ended, .events = POLLIN};
+    if (context_poll(ctx, &ended, 1, -1, p->job->session->subject, "waiting for a command's end", err) < 0 ||
+        job_error(p->job, err))
+        return -1;
+    *ret_status = p->job->status;
+    return 0;
+}
+
+void ssh_leave(struct ssh_process *p) {
+    stdio_close(&p->stdio);
+    job_leave(&p->job);
+    p->job = NULL;
 }
 
 int ssh_exec(struct access *a, const struct command *command, const struct transfer *transfer,
              struct command_result *ret, const struct context *ctx, struct error *err) {
-    if (context_check(ctx, a->subject, "starting a command", err))
-        return -1;
-    cleanup_stdio struct stdio s = {.in = -1, .out = -1, .err = -1, .ended = -1, .transfer = transfer};
+    cleanup_ssh_process struct ssh_process p = SSH_PROCESS_NONE;
     cleanup_command_result struct command_result r = {0};
-    cleanup_job struct ssh_job *job = NULL;
-    if (command_start(a, command->script, &s, &job, ctx, err) ||
-        stdio_run(&s, command, &r, job->session->subject, ctx, err) || job_error(job, err))
+    if (ssh_start(a, SSH_SCRIPT, command->script, &p, ctx, err))
         return -1;
-    r.status = job->status;
+    p.stdio.transfer = transfer;
+    if (stdio_run(&p.stdio, command, &r, p.job->session->subject, ctx, err) || job_error(p.job, err))
+        return -1;
+    r.status = p.job->status;
     *ret = r;
     r = (struct command_result){0};
     return 0;

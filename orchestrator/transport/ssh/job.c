@@ -110,6 +110,11 @@ static void forward_refused(struct ssh_job *job, const char *message, struct err
     err->retry = open_failures[i].retry;
 }
 
+static void subsystem_refused(struct ssh_job *job, struct error *err) {
+    error_set(err, ERR_UNSUPPORTED, job->session->subject, "its SSH server has no subsystem %s", job->command);
+    error_mend(err, "set it with a Subsystem line in its /etc/ssh/sshd_config");
+}
+
 static void command_refused(struct ssh_job *job, const char *message, struct error *err) {
     error_set(err, ERR_PROTOCOL, job->session->subject, "its SSH server runs no command now: %s", message);
     error_mend(err, "see that the user may log in there and how many sessions the server allows (MaxSessions)");
@@ -128,6 +133,8 @@ static int refused(struct ssh_job *job, int rc) {
     struct error e = {0};
     if (job->kind == JOB_FORWARD)
         forward_refused(job, message ? message : "", &e);
+    else if (job->subsystem && rc == LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED)
+        subsystem_refused(job, &e);
     else
         command_refused(job, message ? message : "", &e);
     e.native = rc;
@@ -168,9 +175,15 @@ static int opening(struct ssh_job *job, bool *moved) {
     return 0;
 }
 
+static int request_start(const struct ssh_job *job) {
+    if (job->subsystem)
+        return libssh2_channel_subsystem(job->channel, job->command);
+    return libssh2_channel_exec(job->channel, job->command);
+}
+
 static int starting(struct ssh_job *job, bool *moved) {
     (void)moved;
-    int rc = libssh2_channel_exec(job->channel, job->command);
+    int rc = request_start(job);
     if (rc == LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED || rc == LIBSSH2_ERROR_TIMEOUT)
         return refused(job, rc);
     if (rc)

@@ -6,6 +6,8 @@
  *   flow.c     bytes between a channel and local sockets, with back-pressure both ways
  *   pool.c     the sessions of one access: which one gets a job, and when one more is connected
  *   access.c   the access operations: submit a job, move the caller's bytes, wait within the caller's context
+ *   put.c      a file over SFTP: sftp.c speaks the protocol, on the caller's thread, over a job's two ends
+ *   put_shell.c  the same through a small script, where there is no SFTP server
  *
  * Callers and the thread share only `struct ssh_job`, which is counted: a caller whose context ends marks the job
  * abandoned and leaves at once; the thread closes the channel in its own time. No memory and no descriptor of a
@@ -18,6 +20,7 @@
 #include <stdatomic.h>
 
 #include "nestor/transport.h"
+#include "transport/ssh/sftp.h"
 #include "transport/ssh/wire.h"
 #include "transport/stdio.h"
 
@@ -77,8 +80,9 @@ struct ssh_job {
 
     /* set before the job is submitted, constant after */
     enum job_kind kind;
-    char *command; /* exec */
-    char *host;    /* forward */
+    char *command;  /* exec: for the user's login shell, or a subsystem's name */
+    bool subsystem; /* exec */
+    char *host;     /* forward */
     uint16_t port;
 
     /* the thread's own */
@@ -175,14 +179,47 @@ int ssh_pool_submit(struct ssh_pool *p, struct ssh_job *job, const struct contex
 bool ssh_pool_alive(struct ssh_pool *p);
 const char *ssh_pool_subject(const struct ssh_pool *p);
 
-/* --- access.c, put.c --- */
+/* --- access.c --- */
+
+enum ssh_program { SSH_SCRIPT, SSH_SUBSYSTEM };
+
+/* What runs at the other end, with its streams in the caller's hands. */
+struct ssh_process {
+    struct stdio stdio;
+    struct ssh_job *job; /* NULL: none */
+};
+
+/* `text` is a script for a POSIX shell, or a subsystem's name. ERR_UNSUPPORTED when the server has no such subsystem,
+ * or the script is too long. */
+int ssh_start(struct access *a, enum ssh_program program, const char *text, struct ssh_process *ret,
+              const struct context *ctx, struct error *err) NESTOR_CHECKED;
+/* Until it has ended: its status, or why the connection did. */
+int ssh_wait(struct ssh_process *p, int *ret_status, const struct context *ctx, struct error *err) NESTOR_CHECKED;
+/* Closes its streams and, if it has not ended, its channel. */
+void ssh_leave(struct ssh_process *p);
+#define cleanup_ssh_process __attribute__((cleanup(ssh_leave)))
+#define SSH_PROCESS_NONE ((struct ssh_process){.stdio = {.in = -1, .out = -1, .err = -1, .ended = -1}})
 
 int ssh_exec(struct access *a, const struct command *command, const struct transfer *transfer,
              struct command_result *ret, const struct context *ctx, struct error *err) NESTOR_CHECKED;
-int ssh_put(struct access *a, const char *local_path, const char *remote_path, mode_t mode, progress_fn progress,
-            void *progress_data, const struct context *ctx, struct error *err) NESTOR_CHECKED;
 /* access_ssh with another keepalive than the default. */
 int access_ssh_keepalive(struct access *parent, const struct ssh_target *target, struct ssh_keepalive keepalive,
                          struct access **ret, const struct context *ctx, struct error *err) NESTOR_CHECKED;
+
+/* --- put.c, put_shell.c --- */
+
+/* A file on its way to another machine. */
+struct put {
+    struct access *access;
+    struct sftp_source from;
+    const char *path; /* there */
+    const char *part; /* the name it has until it is whole: no other file's, in the same directory */
+    mode_t mode;
+    struct transfer transfer;
+};
+
+int ssh_put(struct access *a, const char *local_path, const char *remote_path, mode_t mode, progress_fn progress,
+            void *progress_data, const struct context *ctx, struct error *err) NESTOR_CHECKED;
+int ssh_put_by_shell(const struct put *p, const struct context *ctx, struct error *err) NESTOR_CHECKED;
 
 #endif
