@@ -41,8 +41,8 @@ struct hypervisor_config {
     struct access *access;
     const struct param *params; /* the host's parameters from the spec; none for a guest hypervisor */
     size_t nparams;
-    const char *home;  /* nestor's state directory, for drivers that keep files on this machine */
-    bool accelerated;  /* false: its children run without hardware help (verify failed and nesting: preferred) */
+    const char *home; /* nestor's state directory, for drivers that keep files on this machine */
+    bool accelerated; /* false: its children run without hardware help (verify failed and nesting: preferred) */
 };
 
 /* What a machine is to be. Borrowed for the call. */
@@ -57,7 +57,7 @@ struct machine_spec {
     const struct image *image;
     const void *seed; /* the NoCloud volume (image.h) */
     size_t seed_len;
-    uint16_t ssh_port; /* port inside the machine that must be reachable */
+    uint16_t ssh_port;  /* port inside the machine that must be reachable */
     const char *digest; /* of all of the above but the seed: kept with the machine, given back by observe */
 };
 
@@ -89,12 +89,12 @@ struct endpoint {
 /* Can the hypervisor nest, and how fast is it? */
 struct capability {
     bool can_nest;
-    bool emulated;            /* no hardware help: everything is slow, timeouts are longer */
-    char flag[8];             /* "vmx", "svm" or "" : what a guest with expose on will see */
-    char reason[32];          /* reason code when !can_nest ("host-nested-off" ...), else "" */
-    char detail[256];         /* one sentence */
-    uint64_t memory_free;     /* bytes; UINT64_MAX: unknown */
-    uint64_t disk_free;       /* bytes where machines are kept */
+    bool emulated;        /* no hardware help: everything is slow, timeouts are longer */
+    char flag[8];         /* "vmx", "svm" or "" : what a guest with expose on will see */
+    char reason[32];      /* reason code when !can_nest ("host-nested-off" ...), else "" */
+    char detail[256];     /* one sentence */
+    uint64_t memory_free; /* bytes; UINT64_MAX: unknown */
+    uint64_t disk_free;   /* bytes where machines are kept */
     uint32_t cpus;
 };
 
@@ -116,9 +116,9 @@ struct driver {
     unsigned api; /* DRIVER_API */
     const char *name;
     const char *summary;
-    unsigned features; /* enum driver_feature */
-    const struct driver_param *params; /* ends with key NULL */
-    uint32_t parallel; /* default for "most operations at once" */
+    unsigned features;                                /* enum driver_feature */
+    const struct driver_param *params;                /* ends with key NULL */
+    uint32_t parallel;                                /* default for "most operations at once" */
     uint32_t boot_timeout_s, boot_timeout_emulated_s; /* defaults until a machine is ready */
 
     int (*open)(const struct hypervisor_config *config, struct hypervisor **ret, const struct context *ctx,
@@ -135,13 +135,11 @@ struct driver {
     int (*ensure_network)(struct hypervisor *hv, const struct context *ctx, struct error *err);
 
     /* A clone, tagged, powered off. Half-made leftovers of an earlier try with the same tag are replaced. */
-    int (*create)(struct hypervisor *hv, const struct machine_spec *spec, const struct context *ctx,
-                  struct error *err);
+    int (*create)(struct hypervisor *hv, const struct machine_spec *spec, const struct context *ctx, struct error *err);
     /* Turns nesting on or off while powered off, reads it back into *ret_exposed. */
     int (*expose)(struct hypervisor *hv, const struct machine_spec *spec, bool on, bool *ret_exposed,
                   const struct context *ctx, struct error *err);
-    int (*start)(struct hypervisor *hv, const struct machine_spec *spec, const struct context *ctx,
-                 struct error *err);
+    int (*start)(struct hypervisor *hv, const struct machine_spec *spec, const struct context *ctx, struct error *err);
     /* Asks the guest to power off and waits until it has; at the context's end ERR_TIMEOUT. */
     int (*stop)(struct hypervisor *hv, const struct tag *tag, const struct context *ctx, struct error *err);
     int (*power_cut)(struct hypervisor *hv, const struct tag *tag, const struct context *ctx, struct error *err);

@@ -36,8 +36,8 @@ void secret_wipe(struct secret *s);
 
 /* An Ed25519 key pair in OpenSSH's formats. */
 struct keypair {
-    char *private_pem;  /* "-----BEGIN OPENSSH PRIVATE KEY-----...", wiped by keypair_free */
-    char *public_line;  /* "ssh-ed25519 AAAA... comment" */
+    char *private_pem; /* "-----BEGIN OPENSSH PRIVATE KEY-----...", wiped by keypair_free */
+    char *public_line; /* "ssh-ed25519 AAAA... comment" */
 };
 /* Derived with HKDF-SHA256 from the secret and the purpose ("user", or "host:" and a machine's path): the same
  * again for the same input. `comment` ends up in public_line. Crypto is OpenSSL's libcrypto. */

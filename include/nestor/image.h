@@ -18,9 +18,9 @@
 /* A template resolved to files. Owns its strings; free with image_free. */
 struct image {
     char *name;
-    char *disk; /* absolute path */
-    char *format; /* "qcow2" | "raw" */
-    char sha256[65]; /* of the disk */
+    char *disk;            /* absolute path */
+    char *format;          /* "qcow2" | "raw" */
+    char sha256[65];       /* of the disk */
     uint64_t virtual_size; /* bytes, from the qcow2 header or the file size */
     uint64_t file_size;
     enum boot_kind boot;
@@ -47,8 +47,8 @@ int image_verify(const struct image *image, struct error *err) NESTOR_CHECKED;
 /* A template used in place is only forgotten. ERR_LOCKED while somebody makes it. */
 int image_remove(const char *name, struct error *err) NESTOR_CHECKED;
 /* Names in the catalogue (built or not): calls fn for each, in name order. image is NULL for a recipe not built. */
-int image_list(void (*fn)(void *data, const char *name, const struct image *image), void *data, struct error *err)
-    NESTOR_CHECKED;
+int image_list(void (*fn)(void *data, const char *name, const struct image *image), void *data,
+               struct error *err) NESTOR_CHECKED;
 
 /* --- the NoCloud seed (image/seed.c) --- */
 
@@ -56,9 +56,9 @@ struct seed {
     const char *instance_id; /* the machine's UUID */
     const char *hostname;
     const char *ssh_user;
-    const char *authorized_key;      /* the lab's public key line */
-    const struct keypair *host_key;  /* the machine's SSH host key */
-    const char *extra_user_data;     /* the spec's user-data, or NULL */
+    const char *authorized_key;     /* the lab's public key line */
+    const struct keypair *host_key; /* the machine's SSH host key */
+    const char *extra_user_data;    /* the spec's user-data, or NULL */
 };
 /* A FAT volume labelled CIDATA with meta-data and user-data, as cloud-init's NoCloud reads it
  * (cloudinit.readthedocs.io, "NoCloud"), written by nestor itself: no mkfs, no mount, no root. Deterministic.

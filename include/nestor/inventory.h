@@ -37,7 +37,7 @@ struct row {
     uint16_t ssh_port;
     enum nesting nesting;
     enum ready ready;
-    bool expose; /* hardware virtualization on: nesting is not off and it is a guest hypervisor or says so */
+    bool expose;     /* hardware virtualization on: nesting is not off and it is a guest hypervisor or says so */
     char digest[17]; /* of the wanted configuration; "" when not wanted */
 
     /* observed */
@@ -58,8 +58,8 @@ struct inventory {
 
 /* lab may be NULL (down, status of a lab whose file is gone), contents may be NULL (first up). Both are borrowed and
  * must outlive the inventory. ERR_SPEC/ERR_UNSUPPORTED for a driver this build does not have. */
-int inventory_build(const char *lab_id, const char *lab_name, const struct lab *lab, const struct lab_contents *contents,
-                    struct inventory **ret, struct error *err) NESTOR_CHECKED;
+int inventory_build(const char *lab_id, const char *lab_name, const struct lab *lab,
+                    const struct lab_contents *contents, struct inventory **ret, struct error *err) NESTOR_CHECKED;
 void inventory_free(struct inventory *inv); /* NULL-safe */
 /* Row of a path, LAB_NONE if none. */
 uint32_t inventory_find(const struct inventory *inv, const char *path);

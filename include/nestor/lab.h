@@ -62,12 +62,12 @@ bool nesting_parse(const char *name, enum nesting *ret) NESTOR_CHECKED;
 bool ready_parse(const char *name, enum ready *ret) NESTOR_CHECKED;
 
 struct machine {
-    const char *path;   /* "quickstart/kvm1/web1" */
-    const char *name;   /* "web1" */
-    uint32_t level;     /* 1 for a machine on a host, 2 inside that ... */
-    uint32_t parent;    /* index of the guest hypervisor it runs in, LAB_NONE at level 1 */
-    uint32_t host;      /* index into lab.hosts: the host of its whole branch */
-    uint32_t template;  /* index into lab.templates */
+    const char *path;       /* "quickstart/kvm1/web1" */
+    const char *name;       /* "web1" */
+    uint32_t level;         /* 1 for a machine on a host, 2 inside that ... */
+    uint32_t parent;        /* index of the guest hypervisor it runs in, LAB_NONE at level 1 */
+    uint32_t host;          /* index into lab.hosts: the host of its whole branch */
+    uint32_t template;      /* index into lab.templates */
     const char *hypervisor; /* driver it is opened with once verified, NULL for a plain guest */
     uint32_t cpus;
     uint64_t memory; /* bytes */

@@ -10,16 +10,16 @@
 #include "nestor/inventory.h"
 
 /* X(symbol, name, units): units is what it costs of its hypervisor's `parallel` (0: only waits). */
-#define STEP_KINDS(X)               \
-    X(STEP_IMAGE, "image", 1)       \
-    X(STEP_NETWORK, "network", 1)   \
-    X(STEP_CREATE, "create", 1)     \
-    X(STEP_EXPOSE, "expose", 1)     \
-    X(STEP_START, "start", 1)       \
-    X(STEP_REACH, "reach", 0)       \
-    X(STEP_VERIFY, "verify", 0)     \
-    X(STEP_STOP, "stop", 1)         \
-    X(STEP_REMOVE, "remove", 1)     \
+#define STEP_KINDS(X)                                                                                                  \
+    X(STEP_IMAGE, "image", 1)                                                                                          \
+    X(STEP_NETWORK, "network", 1)                                                                                      \
+    X(STEP_CREATE, "create", 1)                                                                                        \
+    X(STEP_EXPOSE, "expose", 1)                                                                                        \
+    X(STEP_START, "start", 1)                                                                                          \
+    X(STEP_REACH, "reach", 0)                                                                                          \
+    X(STEP_VERIFY, "verify", 0)                                                                                        \
+    X(STEP_STOP, "stop", 1)                                                                                            \
+    X(STEP_REMOVE, "remove", 1)                                                                                        \
     X(STEP_PRUNE, "prune", 1)
 
 enum step_kind {
@@ -33,12 +33,12 @@ uint32_t step_units(enum step_kind kind);
 
 struct step {
     enum step_kind kind;
-    uint32_t row;   /* machine; for image, network and prune: the hypervisor's own row, LAB_NONE for a host */
+    uint32_t row; /* machine; for image, network and prune: the hypervisor's own row, LAB_NONE for a host */
     uint32_t host;
-    uint32_t template; /* STEP_IMAGE: index into lab->templates */
-    const char *reason; /* "not there", "stopped", "memory 1GiB -> 2GiB": why this step is in the plan */
-    bool change;        /* false: only looks (reach, verify); a plan without changes is "nothing to do" */
-    uint32_t ndeps;     /* how many steps must be done first */
+    uint32_t template;          /* STEP_IMAGE: index into lab->templates */
+    const char *reason;         /* "not there", "stopped", "memory 1GiB -> 2GiB": why this step is in the plan */
+    bool change;                /* false: only looks (reach, verify); a plan without changes is "nothing to do" */
+    uint32_t ndeps;             /* how many steps must be done first */
     uint32_t nnext, first_next; /* steps that wait for this one: plan->next[first_next ...] */
 };
 

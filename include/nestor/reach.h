@@ -30,12 +30,12 @@ int reach_host(struct reach *r, uint32_t host, struct hypervisor **ret, const st
 int reach_inside(struct reach *r, uint32_t row, struct hypervisor **ret, const struct driver **ret_driver,
                  const struct context *ctx, struct error *err) NESTOR_CHECKED;
 /* A connection into the row's machine, one attempt. */
-int reach_access(struct reach *r, uint32_t row, struct access **ret, const struct context *ctx, struct error *err)
-    NESTOR_CHECKED;
+int reach_access(struct reach *r, uint32_t row, struct access **ret, const struct context *ctx,
+                 struct error *err) NESTOR_CHECKED;
 /* The same, repeated with short pauses while the error says retry and ctx has time; watches that the machine still
  * runs, so a machine that died ends the wait at once (ERR_DIED). */
-int reach_wait(struct reach *r, uint32_t row, struct access **ret, const struct context *ctx, struct error *err)
-    NESTOR_CHECKED;
+int reach_wait(struct reach *r, uint32_t row, struct access **ret, const struct context *ctx,
+               struct error *err) NESTOR_CHECKED;
 /* Where it answers, as text "127.0.0.1:40001", once known; "" before. Into out[80]. */
 void reach_address(struct reach *r, uint32_t row, char out[80]);
 /* Whether children of this row's hypervisor may run accelerated (set after verify, before reach_inside). */
@@ -45,10 +45,10 @@ void reach_forget(struct reach *r, uint32_t row);
 
 /* Observes every hypervisor that can be reached now, filling the inventory: hosts always; a guest hypervisor only
  * if its machine is on. Rows below one that cannot be asked stay SEEN_UNKNOWN. Fails only when a host cannot be
- * asked at all (`inv` is the inventory the reach was opened with). Guest hypervisors are tried for at most guest_ms each, in parallel; 0: they are
- * not asked. */
-int reach_observe(struct reach *r, struct inventory *inv, int guest_ms, const struct context *ctx, struct error *err)
-    NESTOR_CHECKED;
+ * asked at all (`inv` is the inventory the reach was opened with). Guest hypervisors are tried for at most guest_ms
+ * each, in parallel; 0: they are not asked. */
+int reach_observe(struct reach *r, struct inventory *inv, int guest_ms, const struct context *ctx,
+                  struct error *err) NESTOR_CHECKED;
 
 /* The row's machine as a driver is told about it: identity and sizes; image and seed are left empty. Borrows from the
  * inventory. */

@@ -12,7 +12,8 @@
 #include "nestor/state.h"
 
 struct run_options {
-    uint32_t parallel; /* most changes at once over all, and as many waits for machines; 1: one step at a time; 0: 64 */
+    /* Most changes at once over all, and as many waits for machines; 1: one step at a time; 0: 64. */
+    uint32_t parallel;
     const struct capability *hosts; /* per host, from run_preflight; NULL: unknown */
 };
 
@@ -27,9 +28,9 @@ struct run_result {
 int run_preflight(const struct plan *plan, struct reach *reach, struct capability *ret_hosts, struct event_sink *sink,
                   const struct context *ctx, struct error *err) NESTOR_CHECKED;
 
-/* Runs the plan to its end (after a failure, everything that does not depend on it), or until cancelled (no new steps; those running are asked to end). Returns 0 when every
- * step was done; -1 with the first failure otherwise. Journal, records and evidence are in `state` after each step.
- * The lab's lock is held by the caller. */
+/* Runs the plan to its end (after a failure, everything that does not depend on it), or until cancelled (no new steps;
+ * those running are asked to end). Returns 0 when every step was done; -1 with the first failure otherwise. Journal,
+ * records and evidence are in `state` after each step. The lab's lock is held by the caller. */
 int run_plan(struct plan *plan, struct reach *reach, struct state *state, const struct secret *secret,
              const struct run_options *options, struct event_sink *sink, const struct context *ctx,
              struct run_result *ret, struct error *err) NESTOR_CHECKED;

@@ -48,7 +48,7 @@ struct lab_record {
     const char *spec; /* the text last applied (or being applied) */
     size_t spec_len;
     int64_t created_at, updated_at; /* unix seconds */
-    bool removing; /* a down was begun and not finished */
+    bool removing;                  /* a down was begun and not finished */
 };
 void lab_record_free(struct lab_record *r); /* NULL-safe; frees the struct too */
 
@@ -86,13 +86,13 @@ struct host_record {
 };
 struct machine_record {
     const char *path, *name;
-    const char *parent;     /* path of the guest hypervisor it is in, "" at level 1 */
-    const char *host;       /* name of its branch's host */
+    const char *parent; /* path of the guest hypervisor it is in, "" at level 1 */
+    const char *host;   /* name of its branch's host */
     uint32_t level;
     const char *hypervisor; /* driver it is opened with, "" if none */
     const char *template;
     const char *native_name, *uuid, *mac;
-    const char *digest;     /* of the configuration it was created with */
+    const char *digest; /* of the configuration it was created with */
     const char *ssh_user;
     uint16_t ssh_port;
     const char *nesting, *ready; /* as wanted (nesting_name, ready_name) */
@@ -119,11 +119,11 @@ int state_begin(struct state *s, struct error *err) NESTOR_CHECKED;
 int state_commit(struct state *s, struct error *err) NESTOR_CHECKED;
 void state_rollback(struct state *s);
 
-int state_host_put(struct state *s, const char *lab_id, const struct host_record *host, struct error *err)
-    NESTOR_CHECKED;
+int state_host_put(struct state *s, const char *lab_id, const struct host_record *host,
+                   struct error *err) NESTOR_CHECKED;
 /* Inserts or replaces the row of that path. */
-int state_machine_put(struct state *s, const char *lab_id, const struct machine_record *m, struct error *err)
-    NESTOR_CHECKED;
+int state_machine_put(struct state *s, const char *lab_id, const struct machine_record *m,
+                      struct error *err) NESTOR_CHECKED;
 /* Updates what was seen; the row must exist (ERR_INTERNAL if not). NULL fields are left as they are; ready: -1 too. */
 int state_machine_seen(struct state *s, const char *lab_id, const char *path, const char *status, const char *address,
                        int ready, const char *failure, struct error *err) NESTOR_CHECKED;
@@ -147,8 +147,8 @@ int state_evidence_each(struct state *s, const char *lab_id, void (*fn)(void *da
 /* --- the journal: intent before, outcome after; also what `nestor events` shows --- */
 
 /* A run is one up, down or repair. Closes the lab's runs that were killed (outcome "interrupted"). */
-int state_run_start(struct state *s, const char *lab_id, const char *verb, int64_t *ret_run, struct error *err)
-    NESTOR_CHECKED;
+int state_run_start(struct state *s, const char *lab_id, const char *verb, int64_t *ret_run,
+                    struct error *err) NESTOR_CHECKED;
 int state_run_end(struct state *s, int64_t run, const char *outcome, struct error *err) NESTOR_CHECKED;
 /* Intent of one step; *ret_entry identifies it for the outcome. */
 int state_journal_intent(struct state *s, int64_t run, const char *lab_id, const char *path, const char *step,
@@ -157,14 +157,14 @@ int state_journal_intent(struct state *s, int64_t run, const char *lab_id, const
 int state_journal_outcome(struct state *s, int64_t entry, const char *outcome, const struct error *error,
                           struct error *err) NESTOR_CHECKED;
 struct journal_record {
-    int64_t id, run, started_at, ended_at; /* unix milliseconds; ended_at 0: unfinished */
+    int64_t id, run, started_at, ended_at;                   /* unix milliseconds; ended_at 0: unfinished */
     const char *lab, *verb, *path, *step, *reason, *outcome; /* outcome "intent" while unfinished */
-    const char *error; /* one line, "" */
+    const char *error;                                       /* one line, "" */
 };
 /* Oldest first, those with id > after, at most limit (0: all). lab_id NULL: every lab. Borrowed for the call. */
 int state_journal_each(struct state *s, const char *lab_id, int64_t after, size_t limit,
-                       void (*fn)(void *data, const struct journal_record *r), void *data, struct error *err)
-    NESTOR_CHECKED;
+                       void (*fn)(void *data, const struct journal_record *r), void *data,
+                       struct error *err) NESTOR_CHECKED;
 
 /* The text of an error as kept in the database and shown in one line: "subject: cause". */
 void error_one_line(const struct error *e, struct buffer *out);

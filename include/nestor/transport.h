@@ -24,7 +24,7 @@ struct access;
 struct command {
     const char *script; /* Over SSH at most 32000 bytes once quoted: more is ERR_UNSUPPORTED, pass it as input. A
                          * Dropbear hangs up on more than about 9000. */
-    const void *input; /* bytes for stdin, may be NULL */
+    const void *input;  /* bytes for stdin, may be NULL */
     size_t input_len;
     int in_fd, out_fd, err_fd; /* -1: use buffers; see COMMAND() */
     size_t max_output;         /* per stream, when buffered; 0: 16 MiB; more is ERR_PROTOCOL */
@@ -55,8 +55,8 @@ typedef void (*progress_fn)(void *data, uint64_t done, uint64_t total);
 /* Copies a local file to remote_path: written to a temporary name beside it (".NAME.part-...", removed again when the
  * copy does not succeed), put on disk, then renamed, so a cut leaves no half file of that name. Mode as for chmod.
  * progress (may be NULL) is called on the caller's thread, with what has arrived.
- * Over SSH it goes by SFTP; through a shell only where there is no SFTP server, or one that cannot replace a file in one
- * step. Where there is SFTP and no shell, the temporary name stays behind when the connection is lost. */
+ * Over SSH it goes by SFTP; through a shell only where there is no SFTP server, or one that cannot replace a file in
+ * one step. Where there is SFTP and no shell, the temporary name stays behind when the connection is lost. */
 int access_put(struct access *a, const char *local_path, const char *remote_path, mode_t mode, progress_fn progress,
                void *progress_data, const struct context *ctx, struct error *err) NESTOR_CHECKED;
 
@@ -77,11 +77,11 @@ struct access *access_local(void);
 
 /* Who answers there must hold the private half of host_key. */
 struct ssh_target {
-    const char *subject;  /* "quickstart/kvm1", for messages */
-    const char *host;     /* as seen from the parent access */
+    const char *subject; /* "quickstart/kvm1", for messages */
+    const char *host;    /* as seen from the parent access */
     uint16_t port;
     const char *user;
-    const char *host_key; /* "ssh-ed25519 AAAA...": the pinned key. NULL is refused: ERR_HOST_KEY_UNKNOWN */
+    const char *host_key;    /* "ssh-ed25519 AAAA...": the pinned key. NULL is refused: ERR_HOST_KEY_UNKNOWN */
     const char *private_key; /* PEM text of the user's key, never put on disk or into logs. A copy is kept until the
                               * access is closed, then wiped: more connections may be made for many calls at once */
     const char *public_key;  /* may be NULL: the private key holds it */
@@ -95,7 +95,8 @@ int access_ssh(struct access *parent, const struct ssh_target *target, struct ac
 
 /* The table an access is made of: local, SSH, and the fake driver's. First field of every access object. */
 struct access_ops {
-    int (*run)(struct access *, const struct command *, struct command_result *, const struct context *, struct error *);
+    int (*run)(struct access *, const struct command *, struct command_result *, const struct context *,
+               struct error *);
     int (*put)(struct access *, const char *, const char *, mode_t, progress_fn, void *, const struct context *,
                struct error *);
     int (*dial)(struct access *, const char *, uint16_t, int *, const struct context *, struct error *);

@@ -15,28 +15,28 @@
 #include "nestor/transport.h"
 
 /* X(code, what it means, what to do). Also the table behind docs/verify.md and `nestor verify`. */
-#define REASON_CODES(X)                                                                                              \
-    X("host-not-capable", "the host's CPU offers no hardware virtualization",                                        \
-      "use a host with Intel VT-x or AMD-V, or let QEMU emulate SVM (accel: tcg)")                                   \
-    X("host-nested-off", "the host's KVM module has nesting switched off",                                           \
-      "set 'options kvm_intel nested=1' (or kvm_amd) in /etc/modprobe.d and reload the module with no VM running")   \
-    X("emulated-vmx-unsupported", "vmx was asked for, but QEMU's emulator offers only AMD's svm",                    \
-      "remove the request for vmx: under emulation a guest sees svm")                                                \
-    X("hardware-version", "the VM's hardware version is too old to expose virtualization",                           \
-      "upgrade the VM's hardware to version 9 or later")                                                             \
-    X("vhv-not-set", "hardware virtualization was switched on, but the hypervisor does not report it",               \
-      "look at the VM's CPU settings on its hypervisor, then run 'nestor up' again")                                 \
-    X("vhv-needs-power-off", "hardware virtualization can only be switched on while the machine is off",             \
-      "run 'nestor up': it power-cycles the machine")                                                                \
-    X("guest-flag-missing", "neither vmx nor svm is in the guest's /proc/cpuinfo",                                   \
-      "check that the hypervisor below exposes virtualization to this machine")                                      \
-    X("kvm-module-missing", "the guest's kernel has not loaded kvm_intel or kvm_amd",                                \
-      "load the module in the guest (modprobe kvm_amd or kvm_intel) and see why it was not: dmesg | grep -i kvm")    \
-    X("kvm-nested-off", "the guest's KVM module has nesting off, and the lab nests deeper",                          \
-      "set the module's nested=1 in the template")                                                                   \
-    X("dev-kvm-missing", "/dev/kvm is missing in the guest or cannot be opened",                                     \
-      "check the kvm modules and the permissions of /dev/kvm in the guest")                                          \
-    X("hypervisor-probe-failed", "the guest hypervisor's own software does not answer",                              \
+#define REASON_CODES(X)                                                                                                \
+    X("host-not-capable", "the host's CPU offers no hardware virtualization",                                          \
+      "use a host with Intel VT-x or AMD-V, or let QEMU emulate SVM (accel: tcg)")                                     \
+    X("host-nested-off", "the host's KVM module has nesting switched off",                                             \
+      "set 'options kvm_intel nested=1' (or kvm_amd) in /etc/modprobe.d and reload the module with no VM running")     \
+    X("emulated-vmx-unsupported", "vmx was asked for, but QEMU's emulator offers only AMD's svm",                      \
+      "remove the request for vmx: under emulation a guest sees svm")                                                  \
+    X("hardware-version", "the VM's hardware version is too old to expose virtualization",                             \
+      "upgrade the VM's hardware to version 9 or later")                                                               \
+    X("vhv-not-set", "hardware virtualization was switched on, but the hypervisor does not report it",                 \
+      "look at the VM's CPU settings on its hypervisor, then run 'nestor up' again")                                   \
+    X("vhv-needs-power-off", "hardware virtualization can only be switched on while the machine is off",               \
+      "run 'nestor up': it power-cycles the machine")                                                                  \
+    X("guest-flag-missing", "neither vmx nor svm is in the guest's /proc/cpuinfo",                                     \
+      "check that the hypervisor below exposes virtualization to this machine")                                        \
+    X("kvm-module-missing", "the guest's kernel has not loaded kvm_intel or kvm_amd",                                  \
+      "load the module in the guest (modprobe kvm_amd or kvm_intel) and see why it was not: dmesg | grep -i kvm")      \
+    X("kvm-nested-off", "the guest's KVM module has nesting off, and the lab nests deeper",                            \
+      "set the module's nested=1 in the template")                                                                     \
+    X("dev-kvm-missing", "/dev/kvm is missing in the guest or cannot be opened",                                       \
+      "check the kvm modules and the permissions of /dev/kvm in the guest")                                            \
+    X("hypervisor-probe-failed", "the guest hypervisor's own software does not answer",                                \
       "check that its management service is installed and running in the template")
 
 struct reason {
@@ -52,13 +52,13 @@ struct probe {
     const char *command; /* static: what was run in the guest, or "(hypervisor) ..." for its setting */
     char *output;        /* first 4 KiB, control characters replaced; owned */
     bool ran, ok;
-    const char *reason;  /* code when !ok and the probe counts, else NULL; static */
+    const char *reason; /* code when !ok and the probe counts, else NULL; static */
 };
 struct evidence {
     int64_t checked_at; /* unix seconds */
     bool verified;
-    char flag[8];        /* "vmx", "svm" or "" */
-    const char *reason;  /* the first failing probe's code, NULL when verified; static */
+    char flag[8];       /* "vmx", "svm" or "" */
+    const char *reason; /* the first failing probe's code, NULL when verified; static */
     struct probe probes[PROBE_MAX];
     size_t nprobes;
 };

@@ -24,9 +24,9 @@ void *xcalloc(size_t n, size_t size) {
     return p ? p : out_of_memory();
 }
 
-void *xrealloc(void *old, size_t n) {
-    void *p = realloc(old, n ? n : 1);
-    return p ? p : out_of_memory();
+void *xrealloc(void *p, size_t n) {
+    void *fresh = realloc(p, n ? n : 1);
+    return fresh ? fresh : out_of_memory();
 }
 
 char *xstrdup(const char *s) {

@@ -5,6 +5,13 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Here they are what they say. */
+#undef error_set
+#undef error_set_errno
+#undef error_mend
+#undef error_context
+#undef error_subject
+
 static const char *const code_names[ERR_MAX] = {
 #define X(symbol, name) [symbol] = name,
     ERROR_CODES(X)

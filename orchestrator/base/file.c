@@ -110,7 +110,7 @@ static int removal_error(const struct removal *r, const char *name) {
     return error_set_errno(r->err, errnum, subject, "cannot remove %s in %s", name, r->path);
 }
 
-static int remove_at(const struct removal *r, int dirfd, const char *name);
+static int remove_at(const struct removal *r, int at, const char *name);
 
 static int remove_entries(const struct removal *r, DIR *dir) {
     for (const struct dirent *entry; (entry = readdir(dir));) {

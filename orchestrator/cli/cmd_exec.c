@@ -45,7 +45,7 @@ static int find_row(const struct session *s, const char *path, uint32_t *ret, st
 static int execute(struct session *s, const char *path, int argc, char **argv, unsigned timeout, struct error *err) {
     uint32_t row;
     struct access *access;
-    struct context reaching = context_timeout(&s->cli->ctx, (timeout ? timeout : 30) * 1000);
+    struct context reaching = context_timeout(&s->cli->ctx, (int64_t)(timeout ? timeout : 30) * 1000);
     cleanup_command_result struct command_result result = {0};
     if (session_reach(s, s->lab != NULL, NULL, err) || find_row(s, path, &row, err) ||
         reach_wait(s->reach, row, &access, &reaching, err))

@@ -23,8 +23,8 @@ static const struct {
     {"MIME-Version:", MIME_MULTIPART},
 };
 
-const char *mime_type_of(const char *text) {
-    text += strspn(text, " \t\r\n"); /* cloud-init skips them too */
+const char *mime_type_of(const char *user_data) {
+    const char *text = user_data + strspn(user_data, " \t\r\n"); /* cloud-init skips them too */
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (strncasecmp(text, types[i].start, strlen(types[i].start)) == 0)
             return types[i].type;

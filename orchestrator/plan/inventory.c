@@ -132,7 +132,8 @@ static int add_recorded(struct builder *b, const struct machine_record *m, struc
     row->ssh_user = m->ssh_user;
     row->ssh_port = m->ssh_port;
     if (!nesting_parse(m->nesting, &row->nesting) || !ready_parse(m->ready, &row->ready))
-        return error_set(err, ERR_STATE_CORRUPT, m->path, "the state says nesting '%s', ready '%s'", m->nesting, m->ready);
+        return error_set(err, ERR_STATE_CORRUPT, m->path, "the state says nesting '%s', ready '%s'", m->nesting,
+                         m->ready);
     row->template = m->template;
     row->expose = row->nesting != NESTING_OFF;
     row->hypervisor_name = m->hypervisor;

@@ -180,20 +180,20 @@ int reach_hypervisor(struct reach *r, uint32_t row, struct hypervisor **ret, con
     return reach_inside(r, m->parent, ret, ret_driver, ctx, err);
 }
 
-struct machine_spec row_machine(const struct inventory *inv, const struct row *m) {
+struct machine_spec row_machine(const struct inventory *inv, const struct row *row) {
     struct machine_spec spec = {
-        .tag = {.lab_id = inv->lab_id, .path = m->path},
-        .name = m->native_name,
-        .uuid = m->uuid,
-        .mac = m->mac,
-        .expose = m->expose,
-        .ssh_port = m->ssh_port,
-        .digest = m->digest,
+        .tag = {.lab_id = inv->lab_id, .path = row->path},
+        .name = row->native_name,
+        .uuid = row->uuid,
+        .mac = row->mac,
+        .expose = row->expose,
+        .ssh_port = row->ssh_port,
+        .digest = row->digest,
     };
-    if (m->wanted) {
-        spec.cpus = m->wanted->cpus;
-        spec.memory = m->wanted->memory;
-        spec.disk = m->wanted->disk;
+    if (row->wanted) {
+        spec.cpus = row->wanted->cpus;
+        spec.memory = row->wanted->memory;
+        spec.disk = row->wanted->disk;
     }
     return spec;
 }

@@ -27,16 +27,13 @@ struct run {
     struct run_result *result;
 };
 
-/* What a step does to its machine's record: before it begins, and once it is done. NULL: nothing. */
+/* What a step does to its machine's record: before it begins, and once it is done. NULL: nothing. That it
+ * answers means that it runs, whatever an earlier try said. */
 static const struct {
     const char *before, *after;
 } status_of[STEP_KIND_MAX] = {
-    [STEP_CREATE] = {"creating", "created"},
-    [STEP_START] = {NULL, "running"},
-    [STEP_REACH] = {NULL, "running"}, /* whatever an earlier try said */
-    [STEP_VERIFY] = {NULL, "running"},
-    [STEP_STOP] = {NULL, "stopped"},
-    [STEP_REMOVE] = {"removing", NULL},
+    [STEP_CREATE] = {"creating", "created"}, [STEP_START] = {NULL, "running"}, [STEP_REACH] = {NULL, "running"},
+    [STEP_VERIFY] = {NULL, "running"},       [STEP_STOP] = {NULL, "stopped"},  [STEP_REMOVE] = {"removing", NULL},
 };
 
 /* Rough seconds per kind, for the order only: what leads to the longest wait goes first. */

@@ -165,10 +165,9 @@ static void hint_misspelt(struct diagnostic *found, const char *key, const struc
 }
 
 static void tell_missing(struct decoder *d, const char *key, const struct node *node, const struct entry *entry) {
-    struct diagnostic *found =
-        entry ? spec_error(d->diags, entry->key->origin, "'%s' needs the key '%s'",
-                           text_excerpt(d->scratch, entry->key->text, SHOWN), key)
-              : spec_error(d->diags, node->origin, "the spec needs the key '%s'", key);
+    struct diagnostic *found = entry ? spec_error(d->diags, entry->key->origin, "'%s' needs the key '%s'",
+                                                  text_excerpt(d->scratch, entry->key->text, SHOWN), key)
+                                     : spec_error(d->diags, node->origin, "the spec needs the key '%s'", key);
     hint_misspelt(found, key, node);
 }
 

@@ -10,8 +10,6 @@
 
 #include "transport/stdio.h"
 
-extern char **environ;
-
 /* How long a killed process may take to vanish; only one stuck in the kernel needs longer. */
 #define REAP_MS 5000
 

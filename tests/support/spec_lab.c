@@ -1,8 +1,9 @@
 #include "spec_lab.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "nestor/file.h"
 
 static const struct driver_param params[] = {
     {"uri", "Where the hypervisor listens.", false},
@@ -79,19 +80,7 @@ const struct machine *spec_machine(const struct lab *lab, const char *path) {
 
 char *spec_source_file(const char *name) {
     cleanup_free char *path = xasprintf("%s/%s", getenv("NESTOR_SOURCE_DIR"), name);
-    struct buffer text = {0};
-    FILE *f = fopen(path, "re");
-    assert_non_null(f);
-    for (size_t n; (n = fread(buffer_reserve(&text, 4096), 1, 4096, f)) > 0;)
-        text.len += n;
-    fclose(f);
-    buffer_putc(&text, '\0');
+    cleanup_buffer struct buffer text = {0};
+    assert_int_equal(file_read(AT_FDCWD, path, 4 << 20, &text, NULL, NULL), 0);
     return buffer_steal(&text);
-}
-
-/* lab_parse asks for the drivers of this build; a test that links no driver gets these. Weak: drivers/table.c wins
- * where it is linked in. */
-__attribute__((weak)) void driver_each(void (*fn)(void *data, const struct driver *driver), void *data) {
-    for (size_t i = 0; i < spec_test_drivers.n; i++)
-        fn(data, spec_test_drivers.items[i]);
 }

@@ -6,8 +6,8 @@
 /* A line of "info usernet":
  *   TCP[HOST_FORWARD]  15       127.0.0.1 35299       10.0.2.15    22     0     0
  */
-uint16_t forward_find(const char *text, uint16_t guest_port) {
-    for (const char *at = text; (at = strstr(at, "TCP[HOST_FORWARD]")); at++) {
+uint16_t forward_find(const char *info_usernet, uint16_t guest_port) {
+    for (const char *at = info_usernet; (at = strstr(at, "TCP[HOST_FORWARD]")); at++) {
         unsigned host_port, to_port;
         if (sscanf(at, "TCP[HOST_FORWARD] %*d 127.0.0.1 %5u %*63s %5u", &host_port, &to_port) == 2 &&
             to_port == guest_port && host_port > 0 && host_port <= UINT16_MAX)
