@@ -256,7 +256,8 @@ static void plan_row(struct planner *p, uint32_t r) {
     const char *reason = "";
     enum change change = decide(p, row, around, &reason);
     /* What was inside a replaced hypervisor is made anew: a loss, which people must see as one. */
-    bool lost = change == CHANGE_CREATE && around && around->gone && row->recorded;
+    bool lost = change == CHANGE_CREATE && row->recorded && row->parent != LAB_NONE &&
+                p->plan->changes[row->parent] == CHANGE_REPLACE;
     p->plan->changes[r] = lost ? CHANGE_REPLACE : change;
     p->plan->reasons[r] = reason;
     mine->gone = around && around->gone;
