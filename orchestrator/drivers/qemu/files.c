@@ -1,7 +1,9 @@
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -70,3 +72,16 @@ int vm_file_write(int dirfd, const char *name, const void *bytes, size_t n, cons
 }
 
 bool vm_file_exists(int dirfd, const char *name) { return faccessat(dirfd, name, F_OK, 0) == 0; }
+
+int dir_each(const char *dir, const char *subject, int (*fn)(void *, const char *, struct error *), void *data,
+             struct error *err) {
+    DIR *d = opendir(dir);
+    if (!d)
+        return errno == ENOENT || errno == ENOTDIR ? 0 : error_set_errno(err, errno, subject, "cannot read %s", dir);
+    int rc = 0;
+    for (struct dirent *e; !rc && (e = readdir(d));)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            rc = fn(data, e->d_name, err);
+    closedir(d);
+    return rc;
+}
