@@ -23,6 +23,8 @@ struct image {
     char sha256[65];       /* of the disk */
     uint64_t virtual_size; /* bytes, from the qcow2 header or the file size */
     uint64_t file_size;
+    bool in_place; /* a file of it is the user's own, where it lies: it may be edited. Else they are only ever replaced
+                    */
     enum boot_kind boot;
     char *kernel, *initrd, *cmdline; /* for BOOT_KERNEL; absolute paths; sha256 below */
     char kernel_sha256[65], initrd_sha256[65];

@@ -141,3 +141,15 @@ int tree_remove(const char *path, const char *subject, struct error *err) {
     const struct removal removal = {path, subject, err};
     return remove_at(&removal, AT_FDCWD, path);
 }
+
+int dir_each(const char *dir, const char *subject, int (*fn)(void *, const char *, struct error *), void *data,
+             struct error *err) {
+    cleanup_dir DIR *d = opendir(dir);
+    if (!d)
+        return errno == ENOENT || errno == ENOTDIR ? 0 : error_set_errno(err, errno, subject, "cannot read %s", dir);
+    int rc = 0;
+    for (struct dirent *e; !rc && (e = readdir(d));)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            rc = fn(data, e->d_name, err);
+    return rc;
+}

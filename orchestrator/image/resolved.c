@@ -22,6 +22,13 @@ static char *choose(const char *spec, const char *image, const char *fallback) {
     return xstrdup(spec ? spec : *image ? image : fallback);
 }
 
+static bool is_in_place(const struct manifest *m) {
+    bool in_place = false;
+    for (int i = 0; i < IMAGE_FILES; i++)
+        in_place |= m->files[i].path && m->files[i].path[0] == '/';
+    return in_place;
+}
+
 struct image *image_resolve(const struct manifest *m, const struct entry *e, const struct template *t) {
     struct image *image = xcalloc(1, sizeof *image);
     image->name = xstrdup(m->name);
@@ -29,6 +36,7 @@ struct image *image_resolve(const struct manifest *m, const struct entry *e, con
     image->format = xstrdup(m->format);
     image->virtual_size = m->virtual_size;
     image->file_size = m->files[IMAGE_DISK].stamp.size;
+    image->in_place = is_in_place(m);
     image->kernel = manifest_path(m, IMAGE_KERNEL, e->folder);
     image->initrd = manifest_path(m, IMAGE_INITRD, e->folder);
     image->boot = image->kernel ? BOOT_KERNEL : BOOT_DISK;

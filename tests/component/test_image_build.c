@@ -52,6 +52,7 @@ static void a_recipe_is_built_once_and_then_found(void **state) {
         cleanup_free char *disk = image_fixture_path("home/cache/images/good/disk.qcow2");
         assert_string_equal(image->name, "good");
         assert_string_equal(image->disk, disk);
+        assert_false(image->in_place);
         assert_string_equal(image->format, "qcow2");
         assert_int_equal(image->virtual_size, 1 << 20);
         assert_int_equal(image->file_size, IMAGE_QCOW2_SIZE);

@@ -50,6 +50,7 @@ static void a_path_is_used_in_place_and_hashed_once(void **state) {
 
     image = ensure_good(&t);
     assert_string_equal(image->disk, disk);
+    assert_true(image->in_place);
     assert_string_equal(image->sha256, sum);
     assert_string_equal(image->name, "place");
     assert_int_equal(image->boot, BOOT_DISK);

@@ -53,6 +53,7 @@ void qemu_setup(struct qemu_fixture *f, const char *home_name) {
         .name = (char *)"empty",
         .disk = xasprintf("%s/empty, base.qcow2", f->dir),
         .format = (char *)"qcow2",
+        .sha256 = QEMU_IMAGE_SHA256,
         .virtual_size = QEMU_IMAGE_BYTES,
         .boot = BOOT_DISK,
     };
@@ -91,6 +92,7 @@ void qemu_use_obedient_image(struct qemu_fixture *f) {
     f->image.disk = xasprintf("%s/obedient.img", f->dir);
     f->image.format = (char *)"raw";
     f->image.virtual_size = (uint64_t)1 << 20;
+    memset(f->image.sha256, 'b', 64);
     cleanup_close int fd = open(f->image.disk, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     assert_int_equal(write(fd, obedient_system, sizeof obedient_system), sizeof obedient_system);
     assert_int_equal(ftruncate(fd, (off_t)f->image.virtual_size), 0);
@@ -123,8 +125,10 @@ static size_t remove_all(struct qemu_fixture *f) {
 void qemu_teardown(struct qemu_fixture *f) {
     f->ctx = context_timeout(NULL, 30000);
     size_t left = remove_all(f);
-    cleanup_free char *base = xasprintf("%s/qemu", f->home);
-    bool empty = rmdir(base) == 0;
+    struct error e = {.code = ERR_NONE};
+    qemu_assert_ok(qemu_driver.prune(f->hv, &f->ctx, &e), &e);
+    cleanup_free char *driver_home = xasprintf("%s/qemu", f->home);
+    bool empty = rmdir(driver_home) == 0;
     qemu_driver.close(f->hv);
     access_close(f->config.access);
     assert_int_equal(tree_remove(f->dir, NULL, NULL), 0);
@@ -231,6 +235,10 @@ void qemu_kill(const struct machine_spec *spec) {
     assert_int_equal(pidfd_send_signal(fd, SIGKILL, NULL, 0), 0);
     struct pollfd p = {.fd = fd, .events = POLLIN};
     assert_int_equal(poll(&p, 1, 10000), 1);
+}
+
+char *qemu_base(const struct qemu_fixture *f) {
+    return xasprintf("%s/qemu/base/%s.%s", f->home, f->image.sha256, f->image.format);
 }
 
 char *qemu_file(const struct qemu_fixture *f, const struct machine_spec *spec, const char *file) {

@@ -9,6 +9,8 @@
 
 #define QEMU_LAB "00112233445566aa"
 #define QEMU_IMAGE_BYTES ((uint64_t)64 << 20)
+/* Nobody hashes it here: only the name is taken from it. */
+#define QEMU_IMAGE_SHA256 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 struct qemu_fixture {
     char *dir, *home;
@@ -20,7 +22,7 @@ struct qemu_fixture {
 };
 /* home_name: of the home in the fixture's directory; several levels are made. Exits with 77 where there is no QEMU. */
 void qemu_setup(struct qemu_fixture *f, const char *home_name);
-/* Asserts that no process and no file but the image is left of any machine. */
+/* Asserts that no process and, after pruning, no file is left of any machine. */
 void qemu_teardown(struct qemu_fixture *f);
 /* From now on machines boot a disk (in raw format) whose 512 bytes of system power off when asked to. */
 void qemu_use_obedient_image(struct qemu_fixture *f);
@@ -43,6 +45,8 @@ size_t qemu_count_processes(const struct qemu_fixture *f);
 void qemu_kill(const struct machine_spec *spec);
 /* DIR/qemu/LAB/PATH/file. The caller frees it. */
 char *qemu_file(const struct qemu_fixture *f, const struct machine_spec *spec, const char *file);
+/* Where the image's disk is once it was ensured. The caller frees it. */
+char *qemu_base(const struct qemu_fixture *f);
 void qemu_write(const char *path, const char *text);
 /* The whole file; "" when there is none. The caller frees it. */
 char *qemu_read(const char *path);

@@ -107,10 +107,10 @@ static void directory_names_stand_for_paths(void **state) {
     for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
         assert_false(dir_name_to_path(foreign[i], &arena, &path));
     arena_free(&arena);
-    assert_true(lab_id_is_safe("00112233445566aa"));
-    assert_false(lab_id_is_safe(""));
-    assert_false(lab_id_is_safe("../x"));
-    assert_false(lab_id_is_safe("00112233445566aa00112233445566aa00112233445566aa00112233445566aa0"));
+    assert_true(is_lab_id("00112233445566aa"));
+    assert_false(is_lab_id(""));
+    assert_false(is_lab_id("../x"));
+    assert_false(is_lab_id("00112233445566aa00112233445566aa00112233445566aa00112233445566aa0"));
 }
 
 int main(void) {

@@ -1,5 +1,3 @@
-#include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,7 +50,7 @@ int qemu_check(struct hypervisor *hv, struct capability *ret, const struct conte
         .can_nest = !accel.reason[0],
         .emulated = !accel.kvm,
         .memory_free = memory_available(hv->root),
-        .disk_free = disk_available(hv->base),
+        .disk_free = disk_available(hv->dir),
         .cpus = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN),
     };
     snprintf(c.flag, sizeof c.flag, "%s", accel.flag);
@@ -62,38 +60,25 @@ int qemu_check(struct hypervisor *hv, struct capability *ret, const struct conte
     return 0;
 }
 
-static int require_readable(const char *file, const char *subject, struct error *err) {
-    if (!file || access(file, R_OK) == 0)
-        return 0;
-    error_set_errno(err, errno, subject, "cannot read %s", file);
-    return error_mend(err, "run 'nestor image build %s', or make the file readable", subject);
-}
-
-/* On this machine an image is used where it lies: nothing is copied. */
 int qemu_ensure_image(struct hypervisor *hv, const struct image *image, progress_fn progress, void *data,
                       const struct context *ctx, struct error *err) {
-    (void)hv;
-    if (context_check(ctx, image->name, "looking for the image", err) ||
-        require_readable(image->disk, image->name, err))
-        return -1;
-    if (image->boot == BOOT_KERNEL &&
-        (require_readable(image->kernel, image->name, err) || require_readable(image->initrd, image->name, err)))
-        return -1;
-    if (progress)
-        progress(data, image->file_size, image->file_size);
+    cleanup_close int hold = -1;
+    return base_hold(hv, &hold, ctx, err) || base_ensure(hv, image, progress, data, ctx, err) ? -1 : 0;
+}
+
+/* The directory of a lab without machines, which a cut run may leave. rmdir spares the others. */
+static int remove_empty_lab(void *data, const char *name, struct error *err) {
+    const struct hypervisor *hv = data;
+    (void)err;
+    if (is_lab_id(name)) {
+        cleanup_free char *dir = xasprintf("%s/%s", hv->dir, name);
+        rmdir(dir);
+    }
     return 0;
 }
 
-/* Directories of labs without machines, which a cut run may leave. rmdir spares the others. */
 int qemu_prune(struct hypervisor *hv, const struct context *ctx, struct error *err) {
-    if (context_check(ctx, hv->subject, "pruning", err))
+    if (context_check(ctx, hv->subject, "pruning", err) || dir_each(hv->dir, hv->subject, remove_empty_lab, hv, err))
         return -1;
-    DIR *d = opendir(hv->base);
-    if (!d)
-        return error_set_errno(err, errno, hv->subject, "cannot read %s", hv->base);
-    for (struct dirent *e; (e = readdir(d));)
-        if (lab_id_is_safe(e->d_name))
-            unlinkat(dirfd(d), e->d_name, AT_REMOVEDIR);
-    closedir(d);
-    return 0;
+    return base_prune(hv, ctx, err);
 }

@@ -7,15 +7,34 @@
 
 #include "qemu_priv.h"
 
+/* The bases a machine is made of. */
+struct bases {
+    char *disk, *kernel, *initrd; /* the latter two NULL when it boots from the disk */
+};
+
+static struct bases bases_of(const struct hypervisor *hv, const struct image *image) {
+    struct bases b = {.disk = base_path(hv, image->disk, image->sha256, image->format)};
+    if (image->boot == BOOT_KERNEL) {
+        b.kernel = base_path(hv, image->kernel, image->kernel_sha256, "kernel");
+        b.initrd = base_path(hv, image->initrd, image->initrd_sha256, "initrd");
+    }
+    return b;
+}
+
+static void bases_free(struct bases *b) {
+    free(b->disk);
+    free(b->kernel);
+    free(b->initrd);
+}
+
 static const char *or_empty(const char *s) { return s ? s : ""; }
 
-/* Borrows from the spec: the record is written, not kept. */
-static int describe(const struct machine_spec *spec, struct record *ret, struct error *err) {
+/* Borrows from the spec and the bases: the record is written, not kept. */
+static int describe(const struct machine_spec *spec, const struct bases *bases, struct record *ret, struct error *err) {
     const struct image *image = spec->image;
     struct stat st;
-    if (stat(image->disk, &st))
-        return error_set_errno(err, errno, spec->tag.path, "cannot use the image %s", image->disk);
-    bool kernel = image->boot == BOOT_KERNEL;
+    if (stat(bases->disk, &st))
+        return error_set_errno(err, errno, spec->tag.path, "cannot use the image %s", bases->disk);
     *ret = (struct record){
         .lab_id = spec->tag.lab_id,
         .path = spec->tag.path,
@@ -23,12 +42,12 @@ static int describe(const struct machine_spec *spec, struct record *ret, struct 
         .digest = spec->digest,
         .uuid = spec->uuid,
         .mac = spec->mac,
-        .image = image->disk,
+        .image = bases->disk,
         .format = image->format,
         .image_size = st.st_size,
         .image_mtime_ns = st.st_mtim.tv_sec * 1000000000LL + st.st_mtim.tv_nsec,
-        .kernel = kernel ? image->kernel : "",
-        .initrd = kernel ? or_empty(image->initrd) : "",
+        .kernel = or_empty(bases->kernel),
+        .initrd = or_empty(bases->initrd),
         .cmdline = image->cmdline ? image->cmdline : "root=/dev/vda rw console=ttyS0 quiet",
         .cpus = spec->cpus,
         .memory = (int64_t)spec->memory,
@@ -51,7 +70,7 @@ static int run_qemu_img(const struct vm *vm, const char *const argv[], const str
 
 /* Under another name until it is whole: one of this process's own, since a killed nestor's qemu-img may be at work
  * still. */
-static int clone_disk(const struct vm *vm, const struct machine_spec *spec, const struct context *ctx,
+static int clone_disk(const struct vm *vm, const struct machine_spec *spec, const char *base, const struct context *ctx,
                       struct error *err) {
     cleanup_free char *part = xasprintf("%s/%s.part-%d", vm->dir, DISK_FILE, (int)getpid());
     char size[24];
@@ -62,7 +81,7 @@ static int clone_disk(const struct vm *vm, const struct machine_spec *spec, cons
                                 "-f",
                                 "qcow2",
                                 "-b",
-                                spec->image->disk,
+                                base,
                                 "-F",
                                 spec->image->format,
                                 part,
@@ -75,14 +94,26 @@ static int clone_disk(const struct vm *vm, const struct machine_spec *spec, cons
     return 0;
 }
 
-/* The record is first: from then on observe tells whose directory this is. The disk is last: with it the machine is
- * whole. */
-static int make(struct vm *vm, const struct machine_spec *spec, const struct context *ctx, struct error *err) {
+/* The record is first: from then on observe tells whose directory this is, and prune that its bases are used. The disk
+ * is last: with it the machine is whole. */
+static int make_on(struct vm *vm, const struct machine_spec *spec, const struct bases *bases, const struct context *ctx,
+                   struct error *err) {
     struct record r;
-    if (describe(spec, &r, err) || vm_make_dir(vm, err) || vm_record_save(vm->fd, &r, spec->tag.path, err) ||
+    if (describe(spec, bases, &r, err) || vm_make_dir(vm, err) || vm_record_save(vm->fd, &r, spec->tag.path, err) ||
         file_write(vm->fd, SEED_FILE, spec->seed, spec->seed_len, 0600, spec->tag.path, err))
         return -1;
-    return clone_disk(vm, spec, ctx, err);
+    return clone_disk(vm, spec, bases->disk, ctx, err);
+}
+
+/* The bases again: another lab's prune may have taken away what was not on record yet. */
+static int make(struct vm *vm, const struct machine_spec *spec, const struct context *ctx, struct error *err) {
+    cleanup_close int hold = -1;
+    if (base_hold(vm->hv, &hold, ctx, err) || base_ensure(vm->hv, spec->image, NULL, NULL, ctx, err))
+        return error_subject(err, spec->tag.path);
+    struct bases bases = bases_of(vm->hv, spec->image);
+    int rc = make_on(vm, spec, &bases, ctx, err);
+    bases_free(&bases);
+    return rc;
 }
 
 static int check_spec(const struct machine_spec *spec, struct error *err) {

@@ -1,5 +1,3 @@
-#include <dirent.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,20 +51,6 @@ static int add_machine(struct survey *s, const char *lab_id, const char *path, c
     return 0;
 }
 
-/* Calls fn for each entry of a directory; one that is not there is empty. */
-static int each_entry(const char *dir, const char *subject, int (*fn)(void *, const char *, struct error *), void *data,
-                      struct error *err) {
-    DIR *d = opendir(dir);
-    if (!d)
-        return errno == ENOENT || errno == ENOTDIR ? 0 : error_set_errno(err, errno, subject, "cannot read %s", dir);
-    int rc = 0;
-    for (struct dirent *e; !rc && (e = readdir(d));)
-        if (e->d_name[0] != '.')
-            rc = fn(data, e->d_name, err);
-    closedir(d);
-    return rc;
-}
-
 struct lab_survey {
     struct survey *survey;
     const char *lab_id;
@@ -82,11 +66,11 @@ static int on_machine_dir(void *data, const char *name, struct error *err) {
 
 static int on_lab_dir(void *data, const char *name, struct error *err) {
     struct survey *s = data;
-    if (!lab_id_is_safe(name))
+    if (!is_lab_id(name))
         return 0;
-    cleanup_free char *dir = xasprintf("%s/%s", s->hv->base, name);
+    cleanup_free char *dir = xasprintf("%s/%s", s->hv->dir, name);
     struct lab_survey l = {.survey = s, .lab_id = name};
-    return each_entry(dir, s->hv->subject, on_machine_dir, &l, err);
+    return dir_each(dir, s->hv->subject, on_machine_dir, &l, err);
 }
 
 static bool is_seen(const struct survey *s, const char *lab_id, const char *path) {
@@ -98,15 +82,15 @@ static bool is_seen(const struct survey *s, const char *lab_id, const char *path
 
 /* A QEMU of this home whose directory is gone: only remove can help. */
 static void add_orphan(struct survey *s, const struct qemu_process *p, const char *wanted_lab) {
-    size_t base = strlen(s->hv->base);
-    if (strncmp(p->dir, s->hv->base, base) != 0 || p->dir[base] != '/')
+    size_t len = strlen(s->hv->dir);
+    if (strncmp(p->dir, s->hv->dir, len) != 0 || p->dir[len] != '/')
         return;
-    char *lab_id = arena_strdup(&s->o->arena, p->dir + base + 1), *slash = strchr(lab_id, '/');
+    char *lab_id = arena_strdup(&s->o->arena, p->dir + len + 1), *slash = strchr(lab_id, '/');
     const char *path;
     if (!slash || !dir_name_to_path(slash + 1, &s->o->arena, &path))
         return;
     *slash = '\0';
-    if (!lab_id_is_safe(lab_id) || (wanted_lab && strcmp(wanted_lab, lab_id) != 0) || is_seen(s, lab_id, path))
+    if (!is_lab_id(lab_id) || (wanted_lab && strcmp(wanted_lab, lab_id) != 0) || is_seen(s, lab_id, path))
         return;
     add(s, (struct observed){.lab_id = lab_id, .path = path, .name = slash + 1, .digest = "", .power = POWER_BROKEN});
 }
@@ -115,7 +99,7 @@ static int survey_all(struct survey *s, const char *lab_id, struct error *err) {
     /* Processes first: one that starts meanwhile is then seen as off, never as without a directory. */
     if (qemu_process_list(&s->processes, s->hv->subject, err))
         return -1;
-    if (lab_id ? on_lab_dir(s, lab_id, err) : each_entry(s->hv->base, s->hv->subject, on_lab_dir, s, err))
+    if (lab_id ? on_lab_dir(s, lab_id, err) : dir_each(s->hv->dir, s->hv->subject, on_lab_dir, s, err))
         return -1;
     for (size_t i = 0; i < s->processes.n; i++)
         add_orphan(s, &s->processes.items[i], lab_id);

@@ -40,7 +40,7 @@ static int check_word(const char *key, const char *text, const char *also, const
 }
 
 /* home/qemu, made if need be: seeds in it hold private host keys, so only its owner may enter. */
-static int make_base(const char *home, const char *subject, char **ret, struct error *err) {
+static int make_dir(const char *home, const char *subject, char **ret, struct error *err) {
     cleanup_free char *dir = xasprintf("%s/qemu", home);
     if (dir_make(home, 0700, subject, err) || dir_make(dir, 0700, subject, err))
         return -1;
@@ -69,7 +69,7 @@ static void qemu_close(struct hypervisor *hv) {
     if (!hv)
         return;
     free(hv->subject);
-    free(hv->base);
+    free(hv->dir);
     free(hv->root);
     free(hv->binary);
     free(hv->machine);
@@ -82,16 +82,16 @@ static int qemu_open(const struct hypervisor_config *config, struct hypervisor *
     const char *subject = config->subject, *cpu = param_get(config, "cpu", ""),
                *machine = param_get(config, "machine", "q35");
     enum accel_wish accel = ACCEL_AUTO;
-    char *base = NULL;
+    char *dir = NULL;
     if (context_check(ctx, subject, "opening it", err) || require_local(config, err) ||
         parse_accel(param_get(config, "accel", "auto"), subject, &accel, err) ||
         check_word("machine", machine, "", subject, err) || check_word("cpu", cpu, "+=,", subject, err) ||
-        make_base(config->home, subject, &base, err))
+        make_dir(config->home, subject, &dir, err))
         return -1;
     struct hypervisor *hv = xcalloc(1, sizeof *hv);
     *hv = (struct hypervisor){
         .subject = xstrdup(subject),
-        .base = base,
+        .dir = dir,
         .root = xstrdup(""),
         .binary = xstrdup(param_get(config, "binary", "qemu-system-x86_64")),
         .machine = xstrdup(machine),

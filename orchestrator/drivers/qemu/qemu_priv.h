@@ -7,6 +7,8 @@
  *   nothing -> machine.json -> seed.img -> disk.qcow2      create (the disk appears whole, so it is last)
  *   process, not recorded as launched                      start was cut: the guest does not run (LIFE_HALF)
  *   process, recorded in machine.json                      the guest runs (LIFE_RUNS)
+ *
+ * Beside the labs, home/qemu/base holds what the disks are overlays on, one file per checksum.
  */
 #ifndef NESTOR_DRIVERS_QEMU_PRIV_H
 #define NESTOR_DRIVERS_QEMU_PRIV_H
@@ -17,13 +19,14 @@
 #include "nestor/buffer.h"
 #include "nestor/driver.h"
 #include "nestor/file.h"
+#include "nestor/identity.h"
 #include "nestor/qmp.h"
 
 enum accel_wish { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
 
 struct hypervisor {
     char *subject;
-    char *base; /* home/qemu, absolute and without symbolic links */
+    char *dir;  /* home/qemu, absolute and without symbolic links */
     char *root; /* where /proc, /sys and /dev of the accelerator rule are; "" but in tests */
     char *binary, *machine, *cpu;
     enum accel_wish accel;
@@ -42,6 +45,18 @@ void accel_choose(const char *root, enum accel_wish wish, const char *cpu, struc
 /* ERR_NESTING with the accelerator's reason when a guest cannot get hardware virtualization, else 0. */
 int accel_require_nesting(const struct accel *a, const char *subject, struct error *err) NESTOR_CHECKED;
 
+/* --- base.c: what machines are clones of --- */
+
+/* While the descriptor is open no base is removed: from ensuring one until it is on a machine's record. */
+int base_hold(const struct hypervisor *hv, int *ret_fd, const struct context *ctx, struct error *err) NESTOR_CHECKED;
+/* Every file of the image is there. Wants the hold. */
+int base_ensure(const struct hypervisor *hv, const struct image *image, progress_fn progress, void *data,
+                const struct context *ctx, struct error *err) NESTOR_CHECKED;
+/* Where a file of the image is; NULL when the image has none (file is NULL). The caller frees it. */
+char *base_path(const struct hypervisor *hv, const char *file, const char *sha256, const char *suffix);
+/* Removes what is on no machine's record. */
+int base_prune(const struct hypervisor *hv, const struct context *ctx, struct error *err) NESTOR_CHECKED;
+
 /* --- record.c: machine.json --- */
 
 #define RECORD_FILE "machine.json"
@@ -55,7 +70,7 @@ int accel_require_nesting(const struct accel *a, const char *subject, struct err
 struct record {
     struct arena arena; /* holds the strings */
     const char *lab_id, *path, *name, *digest, *uuid, *mac;
-    const char *image, *format;            /* the disk's backing file */
+    const char *image, *format;            /* the disk's backing file, a base */
     int64_t image_size, image_mtime_ns;    /* as it was when the overlay was made */
     const char *kernel, *initrd, *cmdline; /* "" when booting from the disk */
     int64_t cpus, memory, ssh_port;
@@ -95,7 +110,7 @@ void vm_release(struct vm *vm);
 
 /* The name of a machine's directory stands for its path, "." for "/". False if it cannot be one of ours. */
 bool dir_name_to_path(const char *name, struct arena *arena, const char **ret);
-bool lab_id_is_safe(const char *lab_id);
+bool is_lab_id(const char *name);
 
 /* --- process.c: QEMU processes of ours, found by their arguments --- */
 

@@ -13,11 +13,8 @@
 #define MAKE_DIR_TRIES 100
 #define DELETE_AGAIN_MS 10
 
-bool lab_id_is_safe(const char *id) {
-    size_t n = 0;
-    while (isalnum((unsigned char)id[n]))
-        n++;
-    return n > 0 && n <= 64 && !id[n];
+bool is_lab_id(const char *name) {
+    return strlen(name) == LAB_ID_LEN && strspn(name, "0123456789abcdef") == LAB_ID_LEN;
 }
 
 /* The characters of a machine path but '/'. No dots, so that no name is hidden, "." or "..". */
@@ -39,9 +36,9 @@ bool dir_name_to_path(const char *name, struct arena *arena, const char **ret) {
 
 /* NULL when the tag is none that nestor makes. */
 static char *dir_of_tag(const struct hypervisor *hv, const struct tag *tag) {
-    if (!lab_id_is_safe(tag->lab_id) || !is_name_char(tag->path[0]))
+    if (!is_lab_id(tag->lab_id) || !is_name_char(tag->path[0]))
         return NULL;
-    char *dir = xasprintf("%s/%s/%s", hv->base, tag->lab_id, tag->path);
+    char *dir = xasprintf("%s/%s/%s", hv->dir, tag->lab_id, tag->path);
     for (char *c = dir + strlen(dir) - strlen(tag->path); *c; c++) {
         if (*c == '/') {
             *c = '.';
@@ -98,7 +95,7 @@ int vm_load(const struct hypervisor *hv, const struct tag *tag, struct vm *ret, 
 }
 
 int vm_make_dir(struct vm *vm, struct error *err) {
-    cleanup_free char *lab_dir = xasprintf("%s/%s", vm->hv->base, vm->tag.lab_id);
+    cleanup_free char *lab_dir = xasprintf("%s/%s", vm->hv->dir, vm->tag.lab_id);
     for (int i = 0; vm->fd < 0 && i < MAKE_DIR_TRIES; i++) {
         bool made = (mkdir(lab_dir, 0700) == 0 || errno == EEXIST) && (mkdir(vm->dir, 0700) == 0 || errno == EEXIST);
         if (made)
@@ -158,7 +155,7 @@ static int delete_all(struct vm *vm, const struct context *ctx, struct error *er
     vm_record_free(&vm->rec);
     vm->known = false;
     /* The lab's directory goes with its last machine; until then this fails, as it should. */
-    cleanup_free char *lab_dir = xasprintf("%s/%s", vm->hv->base, vm->tag.lab_id);
+    cleanup_free char *lab_dir = xasprintf("%s/%s", vm->hv->dir, vm->tag.lab_id);
     rmdir(lab_dir);
     return 0;
 }
