@@ -32,11 +32,17 @@ has "$out" "one on local: small"
 # What happens while it follows is told; Ctrl-C ends it without fault.
 "$nestor" events two --follow --limit 1 >follow 2>/dev/null &
 follower=$!
+n=0
+until [ -s follow ]; do # it follows from here on
+    n=$((n + 1))
+    [ $n -lt 300 ] || fail "it tells nothing of what was"
+    sleep 0.1
+done
 run 0 down two --yes
 n=0
 until grep -q 'remove .*two/kvm1' follow; do
     n=$((n + 1))
-    [ $n -lt 100 ] || fail "the removal did not show: $(cat follow)"
+    [ $n -lt 300 ] || fail "the removal did not show: $(cat follow)"
     sleep 0.1
 done
 kill -INT $follower
