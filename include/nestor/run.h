@@ -12,7 +12,8 @@
 #include "nestor/state.h"
 
 struct run_options {
-    uint32_t parallel;              /* most changes at once over all, and as many waits for machines; 0: 64 */
+    /* Most changes at once over all, and as many waits for machines; 1: one step at a time; 0: 64. */
+    uint32_t parallel;
     const struct capability *hosts; /* per host, from run_preflight; NULL: unknown */
 };
 

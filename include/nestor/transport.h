@@ -85,6 +85,7 @@ struct ssh_target {
     const char *private_key; /* PEM text of the user's key, never put on disk or into logs. A copy is kept until the
                               * access is closed, then wiped: more connections may be made for many calls at once */
     const char *public_key;  /* may be NULL: the private key holds it */
+    int64_t greeting_ms; /* ERR_TIMEOUT if the server has not said its first byte by then; 0: as long as ctx lasts */
 };
 /* One attempt. Match, unknown and changed are three answers: only match connects; another key of the same or
  * another type is ERR_HOST_KEY_CHANGED. ERR_AUTH when the user key is refused (retry is set: during boot a guest

@@ -47,6 +47,12 @@ static int verify_row(struct verifying *v, uint32_t r, struct error *err) {
     struct evidence e;
     struct access *access;
     struct error why = {0};
+    if (!row->recorded) {
+        error_set(&why, ERR_NOT_FOUND, row->path, "it has not been created");
+        error_mend(&why, "bring the lab up: nestor up");
+        tell_failure(v, row, &why);
+        return 0;
+    }
     if (reach_wait(s->reach, r, &access, &ctx, &why) ||
         verify_run(access, row->hypervisor_name[0] ? row->hypervisor_name : "generic", row->seen_exposed,
                    nests_deeper(s->inv, r), &e, &ctx, &why)) {
@@ -69,7 +75,7 @@ static int verify_lab(struct session *s, bool as_json, struct error *err) {
     struct verifying v = {.s = s, .json = as_json ? json_array() : NULL, .all_good = true};
     int failed = 0, n = 0;
     for (uint32_t r = 0; r < s->inv->nrows && !failed; r++)
-        if (wants_proof(&s->inv->rows[r]) && s->inv->rows[r].recorded) {
+        if (wants_proof(&s->inv->rows[r])) {
             failed = verify_row(&v, r, err);
             n++;
         }

@@ -255,7 +255,10 @@ static void plan_row(struct planner *p, uint32_t r) {
     struct row_plan *mine = &p->rows[r];
     const char *reason = "";
     enum change change = decide(p, row, around, &reason);
-    p->plan->changes[r] = change;
+    /* What was inside a replaced hypervisor is made anew: a loss, which people must see as one. */
+    bool lost = change == CHANGE_CREATE && row->recorded && row->parent != LAB_NONE &&
+                p->plan->changes[row->parent] == CHANGE_REPLACE;
+    p->plan->changes[r] = lost ? CHANGE_REPLACE : change;
     p->plan->reasons[r] = reason;
     mine->gone = around && around->gone;
     mine->removed = around && around->removed;

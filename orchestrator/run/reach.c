@@ -14,10 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One try to open a connection may take this long; then the peer is asked anew. Seen under emulation: a TCP
- * connection accepted by a port forward before the guest listens never gets an answer. */
-#define ATTEMPT_MS 15000
-#define FIRST_ATTEMPT_MS 3000
+/* A server that is there greets at once. Seen under emulation: a TCP connection accepted by a port forward before the
+ * guest listens never gets an answer; one made a little later does. */
+#define GREETING_MS 5000
+/* From there on it is at work: under nested emulation the key exchange takes seconds, and one that is given up costs
+ * the guest as much as one that is not. */
+#define ATTEMPT_MS 60000
 #define PAUSE_MS 200
 
 struct place {
@@ -197,9 +199,9 @@ struct machine_spec row_machine(const struct inventory *inv, const struct row *r
 }
 
 /* By SSH to the address its hypervisor gives for it, through the access of that hypervisor. Getting the address may
- * take as long as ctx lasts, the connection attempt_ms. */
-static int connect_ssh(struct reach *r, uint32_t row, struct place *place, int64_t attempt_ms,
-                       const struct context *ctx, struct error *err) {
+ * take as long as ctx lasts; so may the connection, unless it can be tried again. */
+static int connect_ssh(struct reach *r, uint32_t row, struct place *place, bool again, const struct context *ctx,
+                       struct error *err) {
     const struct row *m = &r->inv->rows[row];
     struct hypervisor *hv;
     const struct driver *driver;
@@ -236,8 +238,9 @@ static int connect_ssh(struct reach *r, uint32_t row, struct place *place, int64
                                 .user = m->ssh_user,
                                 .host_key = host_key.public_line,
                                 .private_key = r->user_key.private_pem,
-                                .public_key = r->user_key.public_line};
-    struct context attempt = context_timeout(ctx, attempt_ms);
+                                .public_key = r->user_key.public_line,
+                                .greeting_ms = again ? GREETING_MS : 0};
+    struct context attempt = again ? context_timeout(ctx, ATTEMPT_MS) : *ctx;
     int failed = access_ssh(via, &target, &place->access, &attempt, err);
     if (!failed)
         snprintf(place->address, sizeof place->address, "%s:%u", at.host, at.port);
@@ -245,8 +248,8 @@ static int connect_ssh(struct reach *r, uint32_t row, struct place *place, int64
     return failed;
 }
 
-static int open_access(struct reach *r, uint32_t row, int64_t attempt_ms, struct access **ret,
-                       const struct context *ctx, struct error *err) {
+static int open_access(struct reach *r, uint32_t row, bool again, struct access **ret, const struct context *ctx,
+                       struct error *err) {
     if (row >= r->nplaces) /* a stray found by observation: nothing is known of what is in it */
         return error_set(err, ERR_UNSUPPORTED, r->inv->rows[row].path, "nestor has no record of this machine");
     struct place *place = &r->places[row];
@@ -255,7 +258,7 @@ static int open_access(struct reach *r, uint32_t row, int64_t attempt_ms, struct
     if (place->access && !access_alive(place->access))
         park(r, place, r->inv->rows[row].opens_as);
     if (!place->access)
-        failed = connect_ssh(r, row, place, attempt_ms, ctx, err);
+        failed = connect_ssh(r, row, place, again, ctx, err);
     if (!failed)
         *ret = place->access;
     pthread_mutex_unlock(&place->lock);
@@ -263,7 +266,7 @@ static int open_access(struct reach *r, uint32_t row, int64_t attempt_ms, struct
 }
 
 int reach_access(struct reach *r, uint32_t row, struct access **ret, const struct context *ctx, struct error *err) {
-    return open_access(r, row, INT64_MAX / 2, ret, ctx, err);
+    return open_access(r, row, false, ret, ctx, err);
 }
 
 /* Is there still something to wait for? The driver's address call tells, in the words of its hypervisor. Outermost
@@ -289,9 +292,9 @@ static int still_running(struct reach *r, uint32_t row, const struct context *ct
 
 int reach_wait(struct reach *r, uint32_t row, struct access **ret, const struct context *ctx, struct error *err) {
     struct error last = {0};
-    for (int64_t attempt = FIRST_ATTEMPT_MS;; attempt = attempt * 2 > ATTEMPT_MS ? ATTEMPT_MS : attempt * 2) {
+    for (;;) {
         struct error now = {0};
-        if (open_access(r, row, attempt, ret, ctx, &now) == 0)
+        if (open_access(r, row, true, ret, ctx, &now) == 0)
             return 0;
         if (now.code != ERR_TIMEOUT && !now.retry) {
             if (err)

@@ -168,7 +168,8 @@ static int finished(void *data, uint32_t task, enum outcome outcome, struct erro
     int failed = 0;
     if (outcome == OUTCOME_SKIPPED) {
         r->result->skipped++;
-        tell(r, s, e, EVENT_STEP_SKIPPED);
+        if (!cancel_fired(r->work.ctx->cancel)) /* after Ctrl-C nothing has failed, and one line tells the rest */
+            tell(r, s, e, EVENT_STEP_SKIPPED);
         return 0;
     }
     if (e->result.evidence)

@@ -193,10 +193,15 @@ static uint32_t take_work(struct runner *r) {
     return task;
 }
 
+/* `parallel` of 1 is one task at a time, whatever it does: a run in which the order is the same each time. */
+static bool has_room(const struct runner *r, enum manner manner) {
+    return (r->s->parallel == 1 ? running(r) : r->running[manner]) < r->s->parallel;
+}
+
 /* Appends to `out` what may start now. */
 static int choose(struct runner *r, enum manner manner, uint32_t *out, size_t *n, struct error *err) {
     const struct heap *ready = manner == WORKS ? &r->open : &r->waits;
-    while (!r->stopping && ready->n && r->running[manner] < r->s->parallel) {
+    while (!r->stopping && ready->n && has_room(r, manner)) {
         uint32_t task = manner == WORKS ? take_work(r) : heap_pop(&r->waits);
         move(r, task, TASK_RUNNING);
         r->running[manner]++;

@@ -32,7 +32,7 @@ struct schedule {
     const uint32_t *next;
     const uint32_t *pool_units; /* capacity per pool */
     size_t npools;
-    uint32_t parallel; /* most tasks that take units at once, and as many again that take none */
+    uint32_t parallel; /* most tasks that take units at once, and as many again that take none; 1: one task at a time */
     const struct context *ctx;
     void *data;
     int (*perform)(void *data, uint32_t task); /* on a worker thread; 0 or -1 */

@@ -209,13 +209,17 @@ static int do_verify(struct work *w, const struct step *s, struct hypervisor *hv
     return nesting_error(err, row->path, e.reason);
 }
 
+/* How long a machine is given to power off by itself. */
+static int64_t stop_seconds(const struct row *row) {
+    return row->wanted && row->wanted->stop_timeout_s ? row->wanted->stop_timeout_s : 60;
+}
+
 static int do_stop(struct work *w, const struct step *s, struct hypervisor *hv, const struct driver *driver,
                    struct step_result *ret, const struct context *ctx, struct error *err) {
     (void)ret;
     const struct row *row = &w->inv->rows[s->row];
     struct tag tag = {w->inv->lab_id, row->path};
-    uint32_t seconds = row->wanted && row->wanted->stop_timeout_s ? row->wanted->stop_timeout_s : 60;
-    struct context politely = context_timeout(ctx, (int64_t)seconds * 1000);
+    struct context politely = context_timeout(ctx, stop_seconds(row) * 1000);
     struct error refused = {0};
     reach_forget(w->reach, s->row);
     if (driver->stop(hv, &tag, &politely, &refused) == 0)
@@ -256,13 +260,15 @@ static const struct step_action {
     [STEP_START] = {do_start, 180, "starting it"},
     [STEP_REACH] = {do_reach, 0, "waiting for it"},
     [STEP_VERIFY] = {do_verify, 300, "verifying it"},
-    [STEP_STOP] = {do_stop, 420, "stopping it"},
+    [STEP_STOP] = {do_stop, 120, "stopping it"},
     [STEP_REMOVE] = {do_remove, 300, "removing it"},
     [STEP_PRUNE] = {do_prune, 120, "removing unused images"},
 };
 
 static int64_t timeout_ms(const struct work *w, const struct step *s, const struct driver *driver) {
     int64_t seconds = actions[s->kind].timeout_s;
+    if (s->kind == STEP_STOP) /* and then there must be time to cut the power */
+        seconds += stop_seconds(&w->inv->rows[s->row]);
     if (!seconds) {
         const struct machine *m = w->inv->rows[s->row].wanted;
         bool emulated = w->hosts && w->hosts[s->host].emulated;

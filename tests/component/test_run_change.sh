@@ -79,7 +79,7 @@ begin "a changed guest hypervisor is replaced with what is in it"
 lab_of "$kvm1 { web1: } }"
 nestor up box.yaml --yes
 lab_of "kvm1: { host: local, hypervisor: fake, memory: 1GiB, machines: { web1: } }"
-changes "box/kvm1 replace" "box/kvm1/web1 create"
+changes "box/kvm1 replace" "box/kvm1/web1 replace"
 now box/kvm1 box/kvm1/web1
 
 begin "a larger count"

@@ -192,6 +192,31 @@ static struct error refusal_of(const struct speech *speech) {
 }
 #define SPEECH(text, stay) (&(struct speech){text, sizeof(text) - 1, stay})
 
+/* The server's greeting has its own time; what comes after it has all of the caller's. */
+static void a_server_that_does_not_greet_is_given_up_early(void **state) {
+    (void)state;
+    static const struct {
+        struct speech speech;
+        int64_t least_ms;
+    } cases[] = {{{"", 0, true}, 200}, {{"SSH-2.0-slow\r\n", 14, true}, 800}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct ssh_target target = test_server_target(&server);
+        struct test_listener l;
+        test_listener_start(&l, speak, (void *)&cases[i].speech);
+        target.port = l.port;
+        target.greeting_ms = 200;
+        struct context ctx = test_within(800);
+        int64_t start = clock_ms();
+        struct error err = refusal_ctx(&target, &ctx);
+        int64_t took = clock_ms() - start;
+        assert_int_equal(err.code, ERR_TIMEOUT);
+        assert_non_null(strstr(err.cause, "waiting for its SSH server"));
+        assert_true(took >= cases[i].least_ms);
+        assert_true(cases[i].least_ms == 800 || took < 800);
+        test_listener_stop(&l);
+    }
+}
+
 static void garbage_is_no_ssh(void **state) {
     (void)state;
     const struct speech *speeches[] = {
@@ -265,6 +290,7 @@ int main(void) {
         cmocka_unit_test(a_damaged_user_key_is_told),
         cmocka_unit_test(nobody_there_is_refused),
         cmocka_unit_test(a_silent_server_costs_only_the_time_given),
+        cmocka_unit_test(a_server_that_does_not_greet_is_given_up_early),
         cmocka_unit_test(garbage_is_no_ssh),
         cmocka_unit_test(a_server_that_only_closes_is_unreachable),
         cmocka_unit_test(a_broken_key_exchange_is_told),

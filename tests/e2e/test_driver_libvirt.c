@@ -101,8 +101,13 @@ static void boot(struct outer *o) {
         struct context once = context_timeout(&ctx, 10000);
         error_clear(&err);
         must(qemu_driver.address(o->hv, &o->spec, &at, &ctx, &err), &err, "address");
-        struct ssh_target target = {
-            "t/kvm", at.host, at.port, "root", o->host.public_line, o->user.private_pem, o->user.public_line};
+        struct ssh_target target = {.subject = "t/kvm",
+                                    .host = at.host,
+                                    .port = at.port,
+                                    .user = "root",
+                                    .host_key = o->host.public_line,
+                                    .private_key = o->user.private_pem,
+                                    .public_key = o->user.public_line};
         if (access_ssh(access_local(), &target, &o->access, &once, &err) == 0)
             return;
         if (context_left(&ctx) == 0 || (!err.retry && err.code != ERR_TIMEOUT))

@@ -187,6 +187,61 @@ static void task_larger_than_its_pool_runs_alone(void **state) {
     tear_down(&r);
 }
 
+static void waiting_takes_no_room_from_working(void **state) {
+    (void)state;
+    struct task tasks[] = {{.priority = 9}, {.priority = 9}, {.priority = 9}, {.units = 1}, {.units = 1}, {.units = 1}};
+    struct recorder r;
+    struct error err = {0};
+    set_up(&r, tasks, 6, NULL, 2, wide);
+    assert_int_equal(schedule_run(&r.s, &err), 0);
+    assert_memory_equal(buffer_str(&r.log), "[s3 s4 s0 s1 ]", 14);
+    assert_in_range(atomic_load(&r.most), 2, 4);
+    tear_down(&r);
+}
+
+static void parallel_of_one_is_one_at_a_time(void **state) {
+    (void)state;
+    struct task tasks[] = {{.priority = 9}, {.units = 1}, {.priority = 8}};
+    struct recorder r;
+    struct error err = {0};
+    set_up(&r, tasks, 3, NULL, 1, wide);
+    assert_int_equal(schedule_run(&r.s, &err), 0);
+    assert_string_equal(buffer_str(&r.log), "[s1 ][d1 s0 ][d0 s2 ][d2 ]");
+    tear_down(&r);
+}
+
+static void ties_go_to_the_pool_with_most_to_do(void **state) {
+    (void)state;
+    struct task tasks[] = {{.pool = 0, .units = 1},
+                           {.pool = 1, .units = 1},
+                           {.pool = 1, .units = 1},
+                           {.pool = 1, .units = 1},
+                           {.pool = 0, .units = 1, .priority = 1}};
+    struct recorder r;
+    struct error err = {0};
+    set_up(&r, tasks, 5, NULL, 1, wide);
+    assert_int_equal(schedule_run(&r.s, &err), 0);
+    assert_string_equal(buffer_str(&r.log), "[s4 ][d4 s1 ][d1 s2 ][d2 s0 ][d0 s3 ][d3 ]");
+    tear_down(&r);
+}
+
+/* The pool's turn comes when units come back, not before, and other pools go on meanwhile. */
+static void a_full_pool_holds_up_nobody_else(void **state) {
+    (void)state;
+    struct task tasks[] = {{.pool = 0, .units = 1, .priority = 9},
+                           {.pool = 0, .units = 1, .priority = 9},
+                           {.pool = 1, .units = 1},
+                           {.pool = 1, .units = 1}};
+    const uint32_t pools[4] = {1, 2, 1, 1};
+    struct recorder r;
+    struct error err = {0};
+    set_up(&r, tasks, 4, NULL, 8, pools);
+    assert_int_equal(schedule_run(&r.s, &err), 0);
+    assert_memory_equal(buffer_str(&r.log), "[s0 s2 s3 ]", 11);
+    assert_int_equal(atomic_load(&r.most_in_pool[0]), 1);
+    tear_down(&r);
+}
+
 static void cancel_starts_nothing_new(void **state) {
     (void)state;
     struct task tasks[] = {
@@ -236,6 +291,10 @@ int main(void) {
         cmocka_unit_test(longest_path_goes_first),
         cmocka_unit_test(pools_and_parallel_are_never_exceeded),
         cmocka_unit_test(task_larger_than_its_pool_runs_alone),
+        cmocka_unit_test(waiting_takes_no_room_from_working),
+        cmocka_unit_test(parallel_of_one_is_one_at_a_time),
+        cmocka_unit_test(ties_go_to_the_pool_with_most_to_do),
+        cmocka_unit_test(a_full_pool_holds_up_nobody_else),
         cmocka_unit_test(cancel_starts_nothing_new),
         cmocka_unit_test(failed_commit_stops_everything),
         cmocka_unit_test(cycle_is_told_as_a_bug),

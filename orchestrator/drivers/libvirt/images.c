@@ -75,7 +75,8 @@ int libvirt_ensure_image(struct hypervisor *hv, const struct image *image, progr
 int libvirt_prune(struct hypervisor *hv, const struct context *ctx, struct error *err) {
     cleanup_buffer struct buffer script = {0};
     script_begin(hv, &script);
-    buffer_puts(&script, "[ -d \"$base\" ] || exit 0\n"
+    buffer_puts(&script, "rm -rf \"${dir:?}\"/.new.* \"${dir:?}\"/.gone.*\n"
+                         "[ -d \"$base\" ] || exit 0\n"
                          "for file in \"$base\"/*; do\n"
                          "    [ -e \"$file\" ] || continue\n"
                          "    key=${file##*/}; key=${key%%.*}\n"

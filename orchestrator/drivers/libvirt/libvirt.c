@@ -60,7 +60,8 @@ static int libvirt_ensure_network(struct hypervisor *hv, const struct context *c
     return 0;
 }
 
-/* The tag comes first and "complete" last: what a killed create leaves is known by the one and lacks the other. */
+/* The directory gets its name with the tag in it, and "complete" comes last: what a killed create leaves is known by
+ * the one and lacks the other. */
 static const char create_script[] =
     "here=$dir/$name\n"
     "if [ -e \"$here/complete\" ] && v domuuid \"$name\" >/dev/null 2>&1; then\n"
@@ -70,10 +71,12 @@ static const char create_script[] =
     "fi\n"
     "v destroy \"$name\" >/dev/null 2>&1 || :\n"
     "v undefine \"$name\" >/dev/null 2>&1 || :\n"
-    "rm -rf \"$here\"\n"
-    "mkdir -p \"$here\"\n"
-    "chmod 711 \"$dir\" \"$here\"\n"
-    "echo \"$tag\" >\"$here/tag\"\n"
+    "discard \"$name\"\n"
+    "rm -rf \"$dir/.new.$name\"\n"
+    "mkdir -p \"$dir/.new.$name\"\n"
+    "chmod 711 \"$dir\" \"$dir/.new.$name\"\n"
+    "echo \"$tag\" >\"$dir/.new.$name/tag\"\n"
+    "mv \"$dir/.new.$name\" \"$here\"\n"
     "cat >\"$here/seed.img\"\n"
     "qemu-img create -q -f qcow2 -b \"$image\" -F \"$format\" \"$here/disk.qcow2\" $size >/dev/null\n"
     "printf '%s' \"$xml\" >\"$here/domain.xml\"\n"
@@ -233,7 +236,7 @@ static int libvirt_remove(struct hypervisor *hv, const struct tag *tag, const st
                       "*) v destroy \"$name\" >/dev/null\n"
                       "   v undefine \"$name\" --managed-save --snapshots-metadata >/dev/null ;;\n"
                       "esac\n"
-                      "rm -rf \"${dir:?}/${name:?}\"\n",
+                      "rm -rf \"${dir:?}/.new.$name\"\ndiscard \"$name\"\n",
                       NULL, ctx, err);
 }
 

@@ -18,8 +18,8 @@ struct hypervisor {
 
 /* --- script.c: one round trip per operation --- */
 
-/* A script under construction: starts with `set -eu`, the variables dir, base and net, and v(): virsh quietly on our
- * connection. */
+/* A script under construction: starts with `set -eu`, the variables dir, base and net, and the functions v: virsh
+ * quietly on our connection, and discard: a machine's directory goes. */
 void script_begin(const struct hypervisor *hv, struct buffer *script);
 /* Adds NAME=VALUE, quoted. */
 void script_set(struct buffer *script, const char *name, const char *value);

@@ -10,7 +10,7 @@
 static const char observe_script[] = "for tag in \"$dir\"/*/tag; do\n"
                                      "    [ -f \"$tag\" ] || continue\n"
                                      "    d=${tag%/tag}\n"
-                                     "    read -r lab path digest rest <\"$tag\"\n"
+                                     "    read -r lab path digest rest <\"$tag\" || continue\n"
                                      "    echo \"D $lab $path $digest ${d##*/}\"\n"
                                      "done\n"
                                      "ask=\n"

@@ -8,6 +8,12 @@ void script_begin(const struct hypervisor *hv, struct buffer *script) {
     script_set(script, "net", hv->network);
     script_set(script, "uri", hv->uri);
     buffer_puts(script, "base=$dir/base\nv() { virsh -q -c \"$uri\" \"$@\" </dev/null; }\n");
+    /* A directory leaves its name in one step, so a removal that is cut never leaves one without its tag. */
+    buffer_puts(script, "discard() {\n"
+                        "    rm -rf \"${dir:?}/.gone.$1\"\n"
+                        "    [ ! -e \"$dir/$1\" ] || mv \"$dir/$1\" \"$dir/.gone.$1\"\n"
+                        "    rm -rf \"${dir:?}/.gone.$1\"\n"
+                        "}\n");
 }
 
 void script_set(struct buffer *script, const char *name, const char *value) {

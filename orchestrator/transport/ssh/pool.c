@@ -40,6 +40,7 @@ static struct ssh_target target_copy(const struct ssh_target *t) {
         .user = copy(t->user),
         .host_key = copy(t->host_key),
         .private_key = copy(t->private_key),
+        .greeting_ms = t->greeting_ms,
     };
 }
 
@@ -53,13 +54,26 @@ static void target_free(struct ssh_target *t) {
     free((char *)t->private_key);
 }
 
+/* A socket to a server that has begun to speak: servers do so without being asked (RFC 4253, 4.2). Until then there may
+ * be only a port forward that accepts for a machine which does not listen yet. */
+static int dial(const struct ssh_pool *p, int *ret_fd, const struct context *ctx, struct error *err) {
+    const struct ssh_target *t = &p->target;
+    struct context soon = t->greeting_ms ? context_timeout(ctx, t->greeting_ms) : *ctx;
+    cleanup_close int fd = -1;
+    if (access_dial(p->parent, t->host, t->port, &fd, &soon, err))
+        return error_subject(err, t->subject);
+    struct pollfd greeting = {.fd = fd, .events = POLLIN};
+    if (t->greeting_ms && context_poll(&soon, &greeting, 1, -1, t->subject, "waiting for its SSH server", err) < 0)
+        return -1;
+    *ret_fd = steal_fd(&fd);
+    return 0;
+}
+
 static int connect_one(struct ssh_pool *p, struct ssh_session **ret, const struct context *ctx, struct error *err) {
     const struct ssh_target *t = &p->target;
-    int fd;
+    int fd = -1;
     struct wire *w;
-    if (access_dial(p->parent, t->host, t->port, &fd, ctx, err))
-        return error_subject(err, t->subject);
-    if (ssh_connect(fd, t, &w, ctx, err))
+    if (dial(p, &fd, ctx, err) || ssh_connect(fd, t, &w, ctx, err))
         return -1;
     return ssh_session_start(w, t->subject, p->keepalive, ret, err);
 }
