@@ -51,7 +51,7 @@ void cancel_destroy(struct cancel *c) {
 }
 
 struct context context_timeout(const struct context *parent, int64_t ms) {
-    int64_t deadline = clock_ms() + ms;
+    int64_t now = clock_ms(), deadline = ms < DEADLINE_NEVER - now ? now + ms : DEADLINE_NEVER;
     if (parent && parent->deadline < deadline)
         deadline = parent->deadline;
     return (struct context){.deadline = deadline, .cancel = parent ? parent->cancel : NULL};

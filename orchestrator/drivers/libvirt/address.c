@@ -30,18 +30,15 @@ static const char address_script[] =
     "    sleep 0.3\n"
     "done\n";
 
+/* "" when there is none yet. */
 static int ask(struct hypervisor *hv, const char *script, char out[64], const struct context *ctx, struct error *err) {
     cleanup_buffer struct buffer text = {0};
     if (script_run(hv, script, NULL, 0, &text, ctx, err))
         return -1;
-    out[0] = '\0';
-    if (text.len > 1 && text.len < 64) {
-        struct in_addr ignored;
-        memcpy(out, text.data, text.len - 1);
-        out[text.len - 1] = '\0';
-        if (inet_pton(AF_INET, out, &ignored) != 1)
-            return error_set(err, ERR_PROTOCOL, hv->subject, "its lease list holds '%s', which is no address", out);
-    }
+    struct in_addr ignored;
+    snprintf(out, 64, "%.*s", (int)strcspn(buffer_str(&text), "\n"), buffer_str(&text));
+    if (text.len && inet_pton(AF_INET, out, &ignored) != 1)
+        return error_set(err, ERR_PROTOCOL, hv->subject, "its lease list holds '%s', which is no address", out);
     return 0;
 }
 
