@@ -374,17 +374,6 @@ static void a_process_left_behind_does_not_hold_up_the_build(void **state) {
     kill((pid_t)atoi(left), SIGKILL);
 }
 
-static int begin(void **state) {
-    (void)state;
-    image_fixture_begin();
-    return 0;
-}
-static int end(void **state) {
-    (void)state;
-    image_fixture_end();
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_recipe_is_built_once_and_then_found),
@@ -404,5 +393,5 @@ int main(void) {
         cmocka_unit_test(a_killed_build_leaves_no_image_and_the_next_one_cleans_up),
         cmocka_unit_test(a_process_left_behind_does_not_hold_up_the_build),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, image_fixture_begin, image_fixture_end);
 }

@@ -99,17 +99,6 @@ static void the_spec_adds_but_never_overrules_the_identity(void **state) {
     }
 }
 
-static int begin(void **state) {
-    (void)state;
-    image_fixture_begin();
-    return 0;
-}
-static int end(void **state) {
-    (void)state;
-    image_fixture_end();
-    return 0;
-}
-
 int main(void) {
     cleanup_buffer struct buffer out = {0};
     if (!image_fixture_has("cloud-init") || image_fixture_run(&out, "python3 -c 'import cloudinit.user_data'") != 0) {
@@ -120,5 +109,5 @@ int main(void) {
         cmocka_unit_test(the_schema_accepts_it),
         cmocka_unit_test(the_spec_adds_but_never_overrules_the_identity),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, image_fixture_begin, image_fixture_end);
 }

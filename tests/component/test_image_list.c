@@ -41,20 +41,9 @@ static void list_and_remove_agree(void **state) {
     image_assert_error(&err, ERR_NOT_FOUND, "b", "there is no such image", "nestor image list");
 }
 
-static int begin(void **state) {
-    (void)state;
-    image_fixture_begin();
-    return 0;
-}
-static int end(void **state) {
-    (void)state;
-    image_fixture_end();
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(list_and_remove_agree),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, image_fixture_begin, image_fixture_end);
 }

@@ -124,17 +124,6 @@ static void a_large_script_comes_back_byte_for_byte(void **state) {
     assert_int_equal(status, 0);
 }
 
-static int begin(void **state) {
-    (void)state;
-    image_fixture_begin();
-    return 0;
-}
-static int end(void **state) {
-    (void)state;
-    image_fixture_end();
-    return 0;
-}
-
 int main(void) {
     static const char *const needed[] = {"mtype", "mdir", "fsck.fat", "blkid", "ssh-keygen"};
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
@@ -150,5 +139,5 @@ int main(void) {
         cmocka_unit_test(names_are_listed_in_full),
         cmocka_unit_test(a_large_script_comes_back_byte_for_byte),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, image_fixture_begin, image_fixture_end);
 }

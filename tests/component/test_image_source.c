@@ -338,17 +338,6 @@ static void a_damaged_manifest_is_told_and_made_again(void **state) {
     image_free(ensure_good(&t));
 }
 
-static int begin(void **state) {
-    (void)state;
-    image_fixture_begin();
-    return 0;
-}
-static int end(void **state) {
-    (void)state;
-    image_fixture_end();
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_path_is_used_in_place_and_hashed_once),
@@ -365,5 +354,5 @@ int main(void) {
         cmocka_unit_test(verify_finds_what_the_time_stamp_hides),
         cmocka_unit_test(a_damaged_manifest_is_told_and_made_again),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, image_fixture_begin, image_fixture_end);
 }

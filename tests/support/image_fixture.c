@@ -11,9 +11,12 @@
 
 #include <cmocka.h>
 
+#include "nestor/file.h"
+
 static char scratch[64];
 
-void image_fixture_begin(void) {
+int image_fixture_begin(void **state) {
+    (void)state;
     snprintf(scratch, sizeof scratch, "/tmp/nestor-image-XXXXXX");
     assert_non_null(mkdtemp(scratch));
     cleanup_free char *home = image_fixture_path("home"), *templates = image_fixture_path("templates");
@@ -23,11 +26,13 @@ void image_fixture_begin(void) {
     assert_int_equal(mkdir(images, 0700), 0);
     setenv("NESTOR_HOME", home, 1);
     setenv("NESTOR_TEMPLATES", templates, 1);
+    return 0;
 }
 
-void image_fixture_end(void) {
-    cleanup_buffer struct buffer out = {0};
-    assert_int_equal(image_fixture_run(&out, "rm -rf %s", scratch), 0);
+int image_fixture_end(void **state) {
+    (void)state;
+    assert_int_equal(tree_remove(scratch, NULL, NULL), 0);
+    return 0;
 }
 
 char *image_fixture_path(const char *fmt, ...) {

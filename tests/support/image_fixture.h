@@ -5,9 +5,10 @@
 #include "nestor/buffer.h"
 #include "nestor/image.h"
 
-/* Makes a scratch directory with home/ and templates/images/, and points NESTOR_HOME and NESTOR_TEMPLATES there. */
-void image_fixture_begin(void);
-void image_fixture_end(void);
+/* Makes a scratch directory with home/ and templates/images/, and points NESTOR_HOME and NESTOR_TEMPLATES there: for
+ * cmocka, before and after a group of tests. */
+int image_fixture_begin(void **state);
+int image_fixture_end(void **state);
 /* A path below the scratch directory; caller frees. */
 char *image_fixture_path(const char *fmt, ...) NESTOR_PRINTF(1, 2);
 
