@@ -63,6 +63,8 @@ int inventory_build(const char *lab_id, const char *lab_name, const struct lab *
 void inventory_free(struct inventory *inv); /* NULL-safe */
 /* Row of a path, LAB_NONE if none. */
 uint32_t inventory_find(const struct inventory *inv, const char *path);
+/* Whether virtualization is exposed to a machine inside this one: then its own KVM module must allow nesting. */
+bool inventory_nests_deeper(const struct inventory *inv, uint32_t row);
 /* Puts one hypervisor's observation into the rows that live on it: row index `on`, or LAB_NONE and a host index.
  * Rows it does not mention become SEEN_ABSENT. */
 void inventory_apply(struct inventory *inv, uint32_t on, uint32_t host, const struct observation *o);

@@ -74,7 +74,7 @@ static int bring_up(struct session *s, const struct up_options *o, struct error 
     progress = NULL;
     if (code < 0)
         code = work_exit_code(cli, &result, err);
-    if (!nothing && !cli->quiet)
+    if (!cli->quiet)
         print_result(s, cli);
 out:
     if (progress)

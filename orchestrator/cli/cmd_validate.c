@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/templates.h"
 #include "nestor/lab.h"
 #include "ui/text.h"
 #include "ui/ui.h"
@@ -72,8 +73,14 @@ static int validate(const struct cli *cli, const char *file, json_t *json, bool 
     if (failed && why.code != ERR_SPEC) {
         *err = why;
     } else {
-        *ret_valid = lab != NULL;
         failed = 0;
+        if (lab)
+            templates_check(lab, &diags);
+        if (diags.nerrors) {
+            lab_free(lab);
+            lab = NULL;
+        }
+        *ret_valid = lab != NULL;
         if (json) {
             json_array_append_new(json, file_json(file, lab, &diags));
         } else {

@@ -23,13 +23,6 @@ static bool wants_proof(const struct row *row) {
     return row->nesting == NESTING_REQUIRED || row->nesting == NESTING_PREFERRED;
 }
 
-static bool nests_deeper(const struct inventory *inv, uint32_t r) {
-    for (uint32_t i = 0; i < inv->nrows; i++)
-        if (inv->rows[i].parent == r && inv->rows[i].expose)
-            return true;
-    return false;
-}
-
 /* An error about one machine becomes its evidence: the others are still asked. */
 static void tell_failure(struct verifying *v, const struct row *row, const struct error *why) {
     v->all_good = false;
@@ -55,7 +48,7 @@ static int verify_row(struct verifying *v, uint32_t r, struct error *err) {
     }
     if (reach_wait(s->reach, r, &access, &ctx, &why) ||
         verify_run(access, row->hypervisor_name[0] ? row->hypervisor_name : "generic", row->seen_exposed,
-                   nests_deeper(s->inv, r), &e, &ctx, &why)) {
+                   inventory_nests_deeper(s->inv, r), &e, &ctx, &why)) {
         if (!why.subject[0])
             error_subject(&why, row->path);
         tell_failure(v, row, &why);

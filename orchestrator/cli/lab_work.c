@@ -3,11 +3,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "cli/templates.h"
+
 /* Every template the plan needs must be there or be obtainable. */
 static int check_templates(const struct plan *plan, struct error *err) {
     for (size_t i = 0; i < plan->nsteps; i++) {
         const struct step *s = &plan->steps[i];
-        if (s->kind == STEP_IMAGE && image_check(&plan->inventory->lab->templates[s->template], err))
+        if (s->kind == STEP_IMAGE && template_check(plan->inventory->lab, s->template, err))
             return -1;
     }
     return 0;

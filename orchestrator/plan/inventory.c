@@ -192,6 +192,13 @@ uint32_t inventory_find(const struct inventory *inv, const char *path) {
     return LAB_NONE;
 }
 
+bool inventory_nests_deeper(const struct inventory *inv, uint32_t row) {
+    for (uint32_t i = row + 1; i < inv->nrows; i++)
+        if (inv->rows[i].parent == row && inv->rows[i].expose)
+            return true;
+    return false;
+}
+
 static enum seen seen_of(enum power power) {
     switch (power) {
     case POWER_OFF:

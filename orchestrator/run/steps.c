@@ -179,13 +179,6 @@ static int do_reach(struct work *w, const struct step *s, struct hypervisor *hv,
     return 0;
 }
 
-static bool nests_deeper(const struct inventory *inv, uint32_t row) {
-    for (uint32_t i = row + 1; i < inv->nrows; i++)
-        if (inv->rows[i].parent == row && inv->rows[i].wanted && inv->rows[i].expose)
-            return true;
-    return false;
-}
-
 static int do_verify(struct work *w, const struct step *s, struct hypervisor *hv, const struct driver *driver,
                      struct step_result *ret, const struct context *ctx, struct error *err) {
     (void)hv, (void)driver;
@@ -194,7 +187,7 @@ static int do_verify(struct work *w, const struct step *s, struct hypervisor *hv
     struct evidence e;
     if (reach_wait(w->reach, s->row, &access, ctx, err) ||
         verify_run(access, row->hypervisor_name[0] ? row->hypervisor_name : "generic", atomic_load(&w->exposed[s->row]),
-                   nests_deeper(w->inv, s->row), &e, ctx, err))
+                   inventory_nests_deeper(w->inv, s->row), &e, ctx, err))
         return error_subject(err, row->path);
     ret->evidence = xmalloc(sizeof e);
     *ret->evidence = e;

@@ -1,0 +1,77 @@
+#include "cli/templates.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nestor/image.h"
+
+#define NAMES_MAX 64
+
+struct names {
+    char *items[NAMES_MAX];
+    size_t n;
+};
+
+static void take_name(void *data, const char *name, const struct image *image) {
+    (void)image;
+    struct names *names = data;
+    if (names->n < NAMES_MAX)
+        names->items[names->n++] = xstrdup(name);
+}
+
+static void suggest(const char *name, struct error *err) {
+    struct names names = {0};
+    if (image_list(take_name, &names, NULL) == 0) {
+        const char *near = nearest_word(name, (const char *const *)names.items, names.n);
+        if (near)
+            error_mend(err, "did you mean '%s'?", near);
+    }
+    for (size_t i = 0; i < names.n; i++)
+        free(names.items[i]);
+}
+
+/* A template of the catalogue has no place of its own in the file: the first machine that uses it is the place. */
+static struct origin place_of(const struct lab *lab, uint32_t template) {
+    struct origin at = lab->templates[template].origin;
+    for (size_t i = 0; !at.line && i < lab->nmachines; i++)
+        if (lab->machines[i].template == template)
+            at = lab->machines[i].origin;
+    return at;
+}
+
+int template_check(const struct lab *lab, uint32_t template, struct error *err) {
+    const struct template *t = &lab->templates[template];
+    struct origin at = place_of(lab, template);
+    struct error why = {0};
+    if (image_check(t, &why) == 0)
+        return 0;
+    cleanup_free char *place = xasprintf("%s:%d:%d", lab->file, at.line, at.column);
+    bool about_file = why.subject[0] && strcmp(why.subject, t->name) != 0;
+    error_set(err, why.code, place, "template '%s': %s%s%s", t->name, about_file ? why.subject : "",
+              about_file ? ": " : "", why.cause);
+    error_mend(err, "%s", why.mend);
+    if (!t->source)
+        suggest(t->name, err);
+    return -1;
+}
+
+static void add_finding(struct diagnostics *diags, struct origin at, const struct error *why) {
+    diags->items = xrealloc(diags->items, (diags->n + 1) * sizeof *diags->items);
+    struct diagnostic *d = &diags->items[diags->n++];
+    *d = (struct diagnostic){.origin = at};
+    snprintf(d->text, sizeof d->text, "%.*s", (int)sizeof d->text - 1, why->cause);
+    snprintf(d->hint, sizeof d->hint, "%.*s", (int)sizeof d->hint - 1, why->mend);
+    diags->nerrors++;
+}
+
+void templates_check(const struct lab *lab, struct diagnostics *diags) {
+    for (uint32_t t = 0; t < lab->ntemplates; t++) {
+        bool used = false;
+        for (size_t i = 0; !used && i < lab->nmachines; i++)
+            used = lab->machines[i].template == t;
+        struct error why = {0};
+        if (used && template_check(lab, t, &why))
+            add_finding(diags, place_of(lab, t), &why);
+    }
+}
