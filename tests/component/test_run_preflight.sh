@@ -53,7 +53,7 @@ write_lab box
 sed -i '/^templates:/,/^  tiny/d; s/template: tiny/template: nowhere/' box.yaml
 nestor up box.yaml --yes
 expect_exit 1
-expect_error "nowhere: there is no recipe of that name" "nestor image list"
+expect_error "'nowhere': there is no recipe of that name" "nestor image list"
 nothing_was_made
 
 begin "a driver parameter that makes no sense"
