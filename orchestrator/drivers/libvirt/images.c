@@ -2,6 +2,7 @@
  * only after its checksum was compared there. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "drivers/libvirt/libvirt.h"
 
@@ -53,7 +54,7 @@ static int ensure_part(struct hypervisor *hv, const char *key, const struct part
         return -1;
     if (there)
         return 0;
-    cleanup_free char *incoming = xasprintf("%s/base/%s.incoming", hv->directory, name);
+    cleanup_free char *incoming = xasprintf("%s/base/%s.incoming-%d", hv->directory, name, (int)getpid());
     if (access_put(hv->access, part->local, incoming, 0600, progress, data, ctx, err))
         return -1;
     return accept_upload(hv, incoming, name, part->sha256, ctx, err);
@@ -66,10 +67,13 @@ int libvirt_ensure_image(struct hypervisor *hv, const struct image *image, progr
         {image->initrd, image->initrd_sha256, "initrd"},
         {image->disk, image->sha256, image->format},
     };
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        if (parts[i].local && ensure_part(hv, image->sha256, &parts[i], progress, data, ctx, err))
-            return error_context(err, "image %s", image->name);
-    return 0;
+    int failed = 0;
+    pthread_mutex_lock(&hv->images);
+    for (size_t i = 0; !failed && i < sizeof parts / sizeof *parts; i++)
+        if (parts[i].local)
+            failed = ensure_part(hv, image->sha256, &parts[i], progress, data, ctx, err);
+    pthread_mutex_unlock(&hv->images);
+    return failed ? error_context(err, "image %s", image->name) : 0;
 }
 
 int libvirt_prune(struct hypervisor *hv, const struct context *ctx, struct error *err) {

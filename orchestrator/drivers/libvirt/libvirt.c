@@ -17,6 +17,7 @@ static void libvirt_close(struct hypervisor *hv) {
     free(hv->uri);
     free(hv->directory);
     free(hv->network);
+    pthread_mutex_destroy(&hv->images);
     free(hv);
 }
 
@@ -35,6 +36,7 @@ static int libvirt_open(const struct hypervisor_config *config, struct hyperviso
     struct hypervisor *hv = xcalloc(1, sizeof *hv);
     hv->subject = xstrdup(config->subject);
     hv->access = config->access;
+    pthread_mutex_init(&hv->images, NULL);
     hv->uri = xstrdup(param_get(config, "uri", "qemu:///system"));
     hv->directory = xstrdup(param_get(config, "directory", "/var/lib/libvirt/images/nestor"));
     hv->network = xstrdup(param_get(config, "network", "default"));
@@ -108,7 +110,7 @@ static int libvirt_create(struct hypervisor *hv, const struct machine_spec *spec
     return 0;
 }
 
-/* dumpxml of the persistent definition, refusing a machine that runs. */
+/* dumpxml of the persistent definition: what holds from the next start on. */
 static int dump_inactive(struct hypervisor *hv, const char *name, struct buffer *ret, const struct context *ctx,
                          struct error *err) {
     cleanup_buffer struct buffer script = {0};
@@ -116,20 +118,24 @@ static int dump_inactive(struct hypervisor *hv, const char *name, struct buffer 
     script_set(&script, "name", name);
     buffer_printf(&script,
                   "v domuuid \"$name\" >/dev/null 2>&1 || { echo 'there is no such domain' >&2; exit %d; }\n"
+                  "v dumpxml --inactive \"$name\"\n",
+                  SCRIPT_ABSENT);
+    return script_run(hv, buffer_str(&script), NULL, 0, ret, ctx, err);
+}
+
+/* Refuses a machine that runs: the change would wait for a restart nobody asked for. */
+static int redefine(struct hypervisor *hv, const char *name, const char *xml, const struct context *ctx,
+                    struct error *err) {
+    cleanup_buffer struct buffer script = {0};
+    script_begin(hv, &script);
+    script_set(&script, "name", name);
+    buffer_printf(&script,
                   "case $(v domstate \"$name\") in\n"
                   "'shut off'|crashed) ;;\n"
                   "*) echo 'the machine is running' >&2; exit %d ;;\n"
                   "esac\n"
-                  "v dumpxml --inactive \"$name\"\n",
-                  SCRIPT_ABSENT, SCRIPT_RUNNING);
-    return script_run(hv, buffer_str(&script), NULL, 0, ret, ctx, err);
-}
-
-static int redefine(struct hypervisor *hv, const char *xml, const struct context *ctx, struct error *err) {
-    cleanup_buffer struct buffer script = {0};
-    script_begin(hv, &script);
-    buffer_puts(&script,
-                "file=$(mktemp)\ntrap 'rm -f \"$file\"' EXIT\ncat >\"$file\"\nv define \"$file\" >/dev/null\n");
+                  "file=$(mktemp)\ntrap 'rm -f \"$file\"' EXIT\ncat >\"$file\"\nv define \"$file\" >/dev/null\n",
+                  SCRIPT_RUNNING);
     return script_run(hv, buffer_str(&script), xml, strlen(xml), NULL, ctx, err);
 }
 
@@ -153,8 +159,8 @@ static int libvirt_expose(struct hypervisor *hv, const struct machine_spec *spec
         return error_subject(err, spec->tag.path);
     if (exposed != on) {
         cleanup_free char *changed = NULL;
-        if (domain_set_exposed(hv, buffer_str(&xml), xml.len, on, &changed, err) || redefine(hv, changed, ctx, err) ||
-            read_exposed(hv, spec->name, &xml, &exposed, ctx, err))
+        if (domain_set_exposed(hv, buffer_str(&xml), xml.len, on, &changed, err) ||
+            redefine(hv, spec->name, changed, ctx, err) || read_exposed(hv, spec->name, &xml, &exposed, ctx, err))
             return error_subject(err, spec->tag.path);
     }
     *ret_exposed = exposed;

@@ -3,11 +3,14 @@
 #ifndef NESTOR_DRIVERS_LIBVIRT_H
 #define NESTOR_DRIVERS_LIBVIRT_H
 
+#include <pthread.h>
+
 #include "nestor/driver.h"
 
 extern const struct driver libvirt_driver;
 
 struct hypervisor {
+    pthread_mutex_t images; /* held while one is brought: who waits for it then finds it there */
     char *subject;
     struct access *access; /* borrowed */
     char *uri;             /* "qemu:///system" */
