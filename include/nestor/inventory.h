@@ -24,13 +24,13 @@ struct inventory_host {
 struct row {
     const char *path, *name;
     uint32_t level;
-    uint32_t parent; /* row index, LAB_NONE at level 1 */
-    uint32_t host;   /* index into hosts */
-    uint32_t nchildren;
-    const struct machine *wanted;          /* NULL: not in the spec (any more) */
-    const struct machine_record *recorded; /* NULL: nestor never made it */
-    const struct driver *opens_as;         /* the driver of the hypervisor it becomes; NULL for a plain guest */
-    const char *hypervisor_name;           /* that driver's name; "" */
+    uint32_t parent;                               /* row index, LAB_NONE at level 1 */
+    uint32_t host;                                 /* index into hosts */
+    uint32_t nchildren, first_child, next_sibling; /* row indexes in the order of rows, LAB_NONE after the last */
+    const struct machine *wanted;                  /* NULL: not in the spec (any more) */
+    const struct machine_record *recorded;         /* NULL: nestor never made it */
+    const struct driver *opens_as;                 /* the driver of the hypervisor it becomes; NULL for a plain guest */
+    const char *hypervisor_name;                   /* that driver's name; "" */
 
     /* identity and access, from the spec or else from the record */
     const char *native_name, *uuid, *mac, *ssh_user, *template;
@@ -65,6 +65,9 @@ void inventory_free(struct inventory *inv); /* NULL-safe */
 uint32_t inventory_find(const struct inventory *inv, const char *path);
 /* Whether virtualization is exposed to a machine inside this one: then its own KVM module must allow nesting. */
 bool inventory_nests_deeper(const struct inventory *inv, uint32_t row);
+/* Walks a branch, a machine and all that is in it, parents first: from `row` to the next one; LAB_NONE after the last.
+ *   for (uint32_t r = top; r != LAB_NONE; r = inventory_next_within(inv, top, r)) */
+uint32_t inventory_next_within(const struct inventory *inv, uint32_t top, uint32_t row);
 /* Puts one hypervisor's observation into the rows that live on it: row index `on`, or LAB_NONE and a host index.
  * Rows it does not mention become SEEN_ABSENT. */
 void inventory_apply(struct inventory *inv, uint32_t on, uint32_t host, const struct observation *o);

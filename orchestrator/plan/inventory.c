@@ -147,12 +147,30 @@ static int add_recorded(struct builder *b, const struct machine_record *m, struc
     return 0;
 }
 
-static void count_children(struct inventory *inv) {
-    for (size_t i = 0; i < inv->nrows; i++)
-        inv->rows[i].nchildren = 0;
-    for (size_t i = 0; i < inv->nrows; i++)
-        if (inv->rows[i].parent != LAB_NONE)
-            inv->rows[inv->rows[i].parent].nchildren++;
+static void link_children(struct inventory *inv) {
+    for (size_t i = 0; i < inv->nrows; i++) {
+        struct row *row = &inv->rows[i];
+        row->nchildren = 0;
+        row->first_child = row->next_sibling = LAB_NONE;
+    }
+    for (size_t i = inv->nrows; i-- > 0;) { /* each before its next sibling */
+        struct row *row = &inv->rows[i];
+        if (row->parent == LAB_NONE)
+            continue;
+        struct row *parent = &inv->rows[row->parent];
+        row->next_sibling = parent->first_child;
+        parent->first_child = (uint32_t)i;
+        parent->nchildren++;
+    }
+}
+
+uint32_t inventory_next_within(const struct inventory *inv, uint32_t top, uint32_t row) {
+    if (inv->rows[row].first_child != LAB_NONE)
+        return inv->rows[row].first_child;
+    for (; row != top; row = inv->rows[row].parent)
+        if (inv->rows[row].next_sibling != LAB_NONE)
+            return inv->rows[row].next_sibling;
+    return LAB_NONE;
 }
 
 int inventory_build(const char *lab_id, const char *lab_name, const struct lab *lab,
@@ -172,7 +190,7 @@ int inventory_build(const char *lab_id, const char *lab_name, const struct lab *
         inventory_free(inv);
         return -1;
     }
-    count_children(inv);
+    link_children(inv);
     *ret = inv;
     return 0;
 }
@@ -193,8 +211,8 @@ uint32_t inventory_find(const struct inventory *inv, const char *path) {
 }
 
 bool inventory_nests_deeper(const struct inventory *inv, uint32_t row) {
-    for (uint32_t i = row + 1; i < inv->nrows; i++)
-        if (inv->rows[i].parent == row && inv->rows[i].expose)
+    for (uint32_t i = inv->rows[row].first_child; i != LAB_NONE; i = inv->rows[i].next_sibling)
+        if (inv->rows[i].expose)
             return true;
     return false;
 }
@@ -228,14 +246,22 @@ static void add_stray(struct builder *b, const struct observed *o, uint32_t on, 
     derive_identity(inv, row);
 }
 
+/* The rows on one hypervisor: the machines of a guest hypervisor, or those directly on a host. */
+static uint32_t next_on(const struct inventory *inv, uint32_t on, uint32_t host, uint32_t row) {
+    if (on != LAB_NONE)
+        return row == LAB_NONE ? inv->rows[on].first_child : inv->rows[row].next_sibling;
+    for (row = row == LAB_NONE ? 0 : row + 1; row < inv->nrows; row++)
+        if (inv->rows[row].parent == LAB_NONE && inv->rows[row].host == host)
+            return row;
+    return LAB_NONE;
+}
+
 void inventory_apply(struct inventory *inv, uint32_t on, uint32_t host, const struct observation *o) {
     struct builder b = {.inv = inv, .cap = inv->nrows};
-    for (uint32_t i = 0; i < inv->nrows; i++) {
-        struct row *row = &inv->rows[i];
-        if (row->parent != on || row->host != host)
-            continue;
-        row->seen = SEEN_ABSENT;
-        path_index_put(&b.index, row->path, i);
+    size_t known = inv->nrows;
+    for (uint32_t i = LAB_NONE; (i = next_on(inv, on, host, i)) != LAB_NONE;) {
+        inv->rows[i].seen = SEEN_ABSENT;
+        path_index_put(&b.index, inv->rows[i].path, i);
     }
     for (size_t i = 0; i < o->n; i++) {
         const struct observed *seen = &o->items[i];
@@ -252,5 +278,6 @@ void inventory_apply(struct inventory *inv, uint32_t on, uint32_t host, const st
         row->seen_digest = arena_strdup(&inv->arena, seen->digest ? seen->digest : "");
     }
     path_index_free(&b.index);
-    count_children(inv);
+    if (inv->nrows > known)
+        link_children(inv);
 }

@@ -342,15 +342,9 @@ void reach_set_accelerated(struct reach *r, uint32_t row, bool accelerated) {
     pthread_mutex_unlock(&place->lock);
 }
 
-static bool is_within(const struct inventory *inv, uint32_t row, uint32_t around) {
-    while (row != LAB_NONE && row != around)
-        row = inv->rows[row].parent;
-    return row == around;
-}
-
 void reach_forget(struct reach *r, uint32_t row) {
-    for (size_t i = row; i < r->nplaces; i++) {
-        if (!is_within(r->inv, (uint32_t)i, row))
+    for (uint32_t i = row; i != LAB_NONE; i = inventory_next_within(r->inv, row, i)) {
+        if (i >= r->nplaces)
             continue;
         pthread_mutex_lock(&r->places[i].lock);
         park(r, &r->places[i], r->inv->rows[i].opens_as);

@@ -121,14 +121,9 @@ static int starting(void *data, uint32_t task, struct error *err) {
 
 /* Whatever was inside a removed machine is gone with it. */
 static int forget_branch(struct run *r, uint32_t around, struct error *err) {
-    for (uint32_t i = around; i < r->inv->nrows; i++) {
-        uint32_t row = i;
-        while (row != LAB_NONE && row != around)
-            row = r->inv->rows[row].parent;
-        if (row == around && r->inv->rows[i].recorded &&
-            state_machine_delete(r->state, r->inv->lab_id, r->inv->rows[i].path, err))
+    for (uint32_t i = around; i != LAB_NONE; i = inventory_next_within(r->inv, around, i))
+        if (r->inv->rows[i].recorded && state_machine_delete(r->state, r->inv->lab_id, r->inv->rows[i].path, err))
             return -1;
-    }
     return 0;
 }
 

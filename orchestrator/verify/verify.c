@@ -25,7 +25,11 @@ static const struct probe_kind {
      ALWAYS},
     {"dev-kvm", "test -c /dev/kvm && exec 3<>/dev/kvm && echo '/dev/kvm opens'", "dev-kvm-missing", ALWAYS},
     {"kvm-nested", "cat /sys/module/kvm_*/parameters/nested | grep -x '[Y1]'", "kvm-nested-off", IF_NESTED_DEEPER},
-    {"virsh", "virsh -c qemu:///system version", "hypervisor-probe-failed", FOR_LIBVIRT},
+    /* Whether libvirt can make KVM guests with the QEMU that guests are made with. "virsh version" proves less and
+     * costs more: libvirtd then starts every QEMU it finds to look at it, ten seconds each under emulation
+     * (libvirt 9.0). */
+    {"virsh", "virsh -c qemu:///system domcapabilities --arch x86_64 --virttype kvm | grep -F '<domain>kvm'",
+     "hypervisor-probe-failed", FOR_LIBVIRT},
     /* Warns about things no lab needs (IOMMU, cgroup controllers), so it informs only. */
     {"virt-host-validate", "virt-host-validate qemu", NULL, FOR_LIBVIRT},
 };

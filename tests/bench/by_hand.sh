@@ -11,8 +11,9 @@ limit=$(($(date +%s) + ${BY_HAND_LIMIT:-900}))
 in_time() { [ "$(date +%s)" -lt "$limit" ] || { echo "by hand: gave up waiting for $1" >&2 && exit 1; }; }
 
 down() {
-    [ ! -s "$dir/pid" ] || kill "$(cat "$dir/pid")" 2>/dev/null || :
-    while kill -0 "$(cat "$dir/pid" 2>/dev/null || echo 0)" 2>/dev/null; do sleep 0.1; done
+    pid=$(cat "$dir/pid" 2>/dev/null || :)
+    [ -z "$pid" ] || kill "$pid" 2>/dev/null || :
+    while [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
     rm -rf "$dir"
 }
 if [ "$verb" = down ]; then

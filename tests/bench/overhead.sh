@@ -48,14 +48,14 @@ while pgrep qemu-system >/dev/null; do
     waited=$((waited + 5))
 done
 
-# timed WHAT COMMAND ...: its wall time in ms to $tmp/WHAT, one a line
+# timed WHAT COMMAND ...: its wall time in ms to $tmp/WHAT.ms, one a line
 timed() {
     what=$1
     shift
     "$timer" "$@" 2>"$tmp/err" >"$tmp/figure" || fail "cannot run $what"
     read -r wall _ status <"$tmp/figure"
     [ "$status" = 0 ] || fail "$what ended with $status"
-    echo "$wall" >>"$tmp/$what"
+    echo "$wall" >>"$tmp/$what.ms"
 }
 
 i=0
@@ -67,13 +67,13 @@ while [ $i -lt "$pairs" ]; do
     timed down "$nestor" down quickstart --yes
     i=$((i + 1))
     awk -v n=$i 'NR == FNR { up = $1; next } { hand = $1 }
-        END { printf "pair %d: nestor %.1f s, by hand %.1f s\n", n, up / 1000, hand / 1000 }' "$tmp/up" "$tmp/hand"
+        END { printf "pair %d: nestor %.1f s, by hand %.1f s\n", n, up / 1000, hand / 1000 }' "$tmp/up.ms" "$tmp/hand.ms"
 done
 [ -z "${BENCH_STEPS:-}" ] || cp "$tmp/steps" "$BENCH_STEPS"
 
 median() { sort -n "$1" | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
-paste "$tmp/up" "$tmp/hand" | awk '{ print $1 / $2 }' >"$tmp/ratios"
-awk -v up="$(median "$tmp/up")" -v hand="$(median "$tmp/hand")" -v ratio="$(median "$tmp/ratios")" 'BEGIN {
+paste "$tmp/up.ms" "$tmp/hand.ms" | awk '{ print $1 / $2 }' >"$tmp/ratios"
+awk -v up="$(median "$tmp/up.ms")" -v hand="$(median "$tmp/hand.ms")" -v ratio="$(median "$tmp/ratios")" 'BEGIN {
     printf "%-44s %8.1f %-3s %8.1f %-3s %7.3f <= %5.2f  %s\n", "up of the quickstart lab, against by hand",
         up / 1000, "s", hand / 1000, "s", ratio, 1.05, ratio <= 1.05 ? "ok" : "MISSED"
 }'

@@ -66,13 +66,15 @@ static int libvirt_ensure_network(struct hypervisor *hv, const struct context *c
  * the one and lacks the other. */
 static const char create_script[] =
     "here=$dir/$name\n"
-    "if [ -e \"$here/complete\" ] && v domuuid \"$name\" >/dev/null 2>&1; then\n"
-    "    if [ \"$(cat \"$here/tag\")\" = \"$tag\" ]; then exit 0; fi\n"
-    "    echo \"a machine of that name is there with another configuration\" >&2\n"
-    "    exit $exists\n"
+    "if v domuuid \"$name\" >/dev/null 2>&1; then\n"
+    "    if [ -e \"$here/complete\" ]; then\n"
+    "        if [ \"$(cat \"$here/tag\")\" = \"$tag\" ]; then exit 0; fi\n"
+    "        echo \"a machine of that name is there with another configuration\" >&2\n"
+    "        exit $exists\n"
+    "    fi\n"
+    "    v destroy \"$name\" >/dev/null 2>&1 || :\n"
+    "    v undefine \"$name\" >/dev/null 2>&1 || :\n"
     "fi\n"
-    "v destroy \"$name\" >/dev/null 2>&1 || :\n"
-    "v undefine \"$name\" >/dev/null 2>&1 || :\n"
     "discard \"$name\"\n"
     "rm -rf \"$dir/.new.$name\"\n"
     "mkdir -p \"$dir/.new.$name\"\n"
@@ -172,12 +174,15 @@ static int libvirt_start(struct hypervisor *hv, const struct machine_spec *spec,
     cleanup_buffer struct buffer script = {0};
     script_begin(hv, &script);
     script_set(&script, "name", spec->name);
+    /* Asked for its state only when it does not start: each virsh costs half a second under emulation. */
     buffer_printf(&script,
+                  "message=$(v start \"$name\" 2>&1) && exit 0\n"
                   "case $(v domstate \"$name\" 2>/dev/null) in\n"
-                  "running|idle|paused|'in shutdown'|pmsuspended) ;;\n"
-                  "'') echo 'there is no such domain' >&2; exit %d ;;\n"
-                  "*) v start \"$name\" >/dev/null ;;\n"
-                  "esac\n",
+                  "running|idle|paused|'in shutdown'|pmsuspended) exit 0 ;;\n"
+                  "'') echo \"$message\" >&2; v list >/dev/null; echo 'there is no such domain' >&2; exit %d ;;\n"
+                  "esac\n"
+                  "echo \"$message\" >&2\n"
+                  "exit 1\n",
                   SCRIPT_ABSENT);
     if (script_run(hv, buffer_str(&script), NULL, 0, NULL, ctx, err))
         return error_subject(err, spec->tag.path);

@@ -1,0 +1,84 @@
+/* The rows as a tree. What is decided from them is in test_plan.c. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "plan_fixture.h"
+
+static const char deep[] = "lab: lab\n"
+                           "hosts: { local: { driver: fake } }\n"
+                           "defaults: { template: tiny }\n"
+                           "machines:\n"
+                           "  kvm1:\n"
+                           "    hypervisor: fake\n"
+                           "    machines:\n"
+                           "      mid: { hypervisor: fake, machines: { leaf1: , leaf2: } }\n"
+                           "      web1:\n"
+                           "  kvm2: { hypervisor: fake, machines: { web1: } }\n";
+
+/* The names of the branch in the order of the walk. */
+static const char *walk(struct planned *p, const char *top) {
+    uint32_t around = inventory_find(p->inv, top);
+    buffer_clear(&p->text);
+    for (uint32_t r = around; r != LAB_NONE; r = inventory_next_within(p->inv, around, r))
+        buffer_printf(&p->text, "%s ", p->inv->rows[r].path + strlen("lab/"));
+    return buffer_str(&p->text);
+}
+
+static void a_branch_is_walked_parents_first(void **state) {
+    (void)state;
+    struct planned p;
+    plan_prepare(&p, deep, "");
+    assert_string_equal(walk(&p, "lab/kvm1"), "kvm1 kvm1/mid kvm1/mid/leaf1 kvm1/mid/leaf2 kvm1/web1 ");
+    assert_string_equal(walk(&p, "lab/kvm1/mid"), "kvm1/mid kvm1/mid/leaf1 kvm1/mid/leaf2 ");
+    assert_string_equal(walk(&p, "lab/kvm1/web1"), "kvm1/web1 ");
+    assert_string_equal(walk(&p, "lab/kvm2"), "kvm2 kvm2/web1 ");
+    plan_release(&p);
+}
+
+/* What left the spec and what nestor never made stand at the end of the rows, but belong to their hypervisor. */
+static void what_came_later_is_in_its_branch(void **state) {
+    (void)state;
+    struct planned p;
+    plan_prepare(&p, deep, "lab/kvm1/mid/old on\nlab/kvm1 on");
+    uint32_t kvm1 = inventory_find(p.inv, "lab/kvm1");
+    struct observed seen = {.lab_id = p.inv->lab_id, .path = "lab/kvm1/stray", .power = POWER_ON};
+    struct observation o = {.items = &seen, .n = 1};
+    inventory_apply(p.inv, kvm1, p.inv->rows[kvm1].host, &o);
+    assert_string_equal(walk(&p, "lab/kvm1"),
+                        "kvm1 kvm1/mid kvm1/mid/leaf1 kvm1/mid/leaf2 kvm1/mid/old kvm1/web1 kvm1/stray ");
+    assert_int_equal(p.inv->rows[kvm1].nchildren, 3);
+    assert_int_equal(p.inv->rows[inventory_find(p.inv, "lab/kvm1/web1")].seen, SEEN_ABSENT);
+    assert_int_equal(p.inv->rows[inventory_find(p.inv, "lab/kvm1/stray")].seen, SEEN_ON);
+    plan_release(&p);
+}
+
+static void an_observation_touches_only_what_is_on_its_hypervisor(void **state) {
+    (void)state;
+    struct planned p;
+    plan_prepare(&p, deep, "lab/kvm1 on\nlab/kvm2 on\nlab/kvm2/web1 on\nlab/kvm1/mid on\nlab/kvm1/mid/leaf1 on");
+    uint32_t kvm1 = inventory_find(p.inv, "lab/kvm1");
+    struct observation none = {0};
+    inventory_apply(p.inv, kvm1, p.inv->rows[kvm1].host, &none);
+    assert_int_equal(p.inv->rows[inventory_find(p.inv, "lab/kvm1/mid")].seen, SEEN_ABSENT);
+    assert_int_equal(p.inv->rows[inventory_find(p.inv, "lab/kvm1/mid/leaf1")].seen, SEEN_ON);
+    assert_int_equal(p.inv->rows[inventory_find(p.inv, "lab/kvm2/web1")].seen, SEEN_ON);
+    inventory_apply(p.inv, LAB_NONE, 0, &none);
+    assert_int_equal(p.inv->rows[kvm1].seen, SEEN_ABSENT);
+    assert_int_equal(p.inv->rows[inventory_find(p.inv, "lab/kvm2")].seen, SEEN_ABSENT);
+    assert_int_equal(p.inv->rows[inventory_find(p.inv, "lab/kvm2/web1")].seen, SEEN_ON);
+    plan_release(&p);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_branch_is_walked_parents_first),
+        cmocka_unit_test(what_came_later_is_in_its_branch),
+        cmocka_unit_test(an_observation_touches_only_what_is_on_its_hypervisor),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
