@@ -38,11 +38,24 @@ struct tag {
 /* How to open a hypervisor. Everything is borrowed for the life of the handle. */
 struct hypervisor_config {
     const char *subject; /* "host local" or "quickstart/kvm1": for messages */
+    const char *lab_id;  /* the lab it is opened for, and its name; NULL when it is for none (gc, doctor) */
+    const char *lab_name;
+    /* Into the hypervisor's machine. With DRIVER_BY_ADDRESS: what its address is dialled through. */
     struct access *access;
-    const struct param *params; /* the host's parameters from the spec; none for a guest hypervisor */
+    const struct endpoint *endpoint; /* DRIVER_BY_ADDRESS, a guest hypervisor: where it answers; else NULL */
+    const struct param *params;      /* of the host, or of the machine's `hypervisor`, from the spec */
     size_t nparams;
     const char *home; /* nestor's state directory, for drivers that keep files on this machine */
     bool accelerated; /* false: its children run without hardware help (verify failed and nesting: preferred) */
+    const struct asker *asker; /* for a secret the spec does not point at; NULL: there is nobody to ask */
+};
+
+/* Asks a person for a secret. May be called from any thread; calls do not overlap. */
+struct asker {
+    /* "Password of administrator@vsphere.local at host vc: " on the terminal, without echo. *ret is the caller's to wipe.
+     * ERR_USAGE when there is no terminal, ERR_CANCELLED after Ctrl-C. */
+    int (*ask)(void *data, const char *prompt, struct buffer *ret, struct error *err);
+    void *data;
 };
 
 /* What a machine is to be. Borrowed for the call. */
@@ -54,9 +67,16 @@ struct machine_spec {
     uint32_t cpus;
     uint64_t memory, disk; /* bytes; disk 0: the image's */
     bool expose;           /* hardware virtualization on for it */
+    /* With DRIVER_TEMPLATES only the image's name is set: the driver's own name or path of the template. */
     const struct image *image;
     const void *seed; /* the NoCloud volume (image.h) */
     size_t seed_len;
+    /* The two texts the seed is made of, for hypervisors that hand them over in another way (guestinfo). user_data holds
+     * the machine's private host key. NULL but for create. */
+    const char *meta_data, *user_data;
+    bool full_clone;           /* copy the disks instead of sharing the template's */
+    const struct param *extra; /* advanced keys of the hypervisor's own (`extra-config`) */
+    size_t nextra;
     uint16_t ssh_port;  /* port inside the machine that must be reachable */
     const char *digest; /* of all of the above but the seed: kept with the machine, given back by observe */
 };
@@ -96,13 +116,26 @@ struct capability {
     uint64_t memory_free; /* bytes; UINT64_MAX: unknown */
     uint64_t disk_free;   /* bytes where machines are kept */
     uint32_t cpus;
+    uint32_t parallel; /* units of work it takes at once; 0: the driver's default. The spec's `parallel` goes first */
 };
+
+/* One thing that was looked at on a hypervisor. */
+enum finding_kind { FINDING_FINE, FINDING_WARNING, FINDING_UNFIT /* a lab cannot work so */ };
+struct finding {
+    enum finding_kind kind;
+    const char *subject; /* "port group VM Network" */
+    const char *text;    /* "it rejects forged transmits: nested machines would get no answer" */
+    const char *mend;    /* "" when fine */
+};
+typedef void (*finding_fn)(void *data, const struct finding *finding); /* the finding is valid during the call */
 
 enum driver_feature {
     DRIVER_LINKED_CLONE = 1 << 0,
     DRIVER_SNAPSHOT = 1 << 1,
     DRIVER_GUEST = 1 << 2, /* can be the inside of a guest hypervisor (`hypervisor: NAME`) */
     DRIVER_HOST = 1 << 3,  /* can be a host (`driver: NAME`) */
+    DRIVER_TEMPLATES = 1 << 4,  /* what it clones lives on it already, under its own names and paths */
+    DRIVER_BY_ADDRESS = 1 << 5, /* spoken to at its address, not from inside: needs no SSH to be opened */
 };
 
 struct driver_param {
@@ -168,6 +201,15 @@ struct driver {
                   struct error *err);
     int (*drop_snapshot)(struct hypervisor *hv, const struct tag *tag, const char *name, const struct context *ctx,
                          struct error *err);
+
+    uint32_t full_clone_units; /* what `clone: full` costs of `parallel`; 0: 1, as everything else */
+    /* Optional: looks at what a lab needs of it (networks, licence, versions), calls fn for each thing in turn. For
+     * doctor, and before anything is made. */
+    int (*examine)(struct hypervisor *hv, finding_fn fn, void *data, const struct context *ctx, struct error *err);
+    /* Optional: makes the hypervisor itself ready to nest, or takes that back; asking twice changes nothing. What was
+     * done, in lines for people, to *report. */
+    int (*prepare)(struct hypervisor *hv, bool undo, struct buffer *report, const struct context *ctx,
+                   struct error *err);
 };
 
 /* The table of all drivers (drivers/table.c). NULL if there is none of that name. */
