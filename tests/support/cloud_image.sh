@@ -15,6 +15,7 @@ recipe_say "installing packages (about 1 minute)"
 recipe_bootstrap bookworm root.tar --variant=minbase \
     --include=linux-image-cloud-amd64,initramfs-tools,systemd-sysv,udev,dbus,cloud-init,cloud-guest-utils,netplan.io \
     --include=openssh-server,sudo,iproute2,e2fsprogs,fdisk \
+    --customize-hook='echo "LABEL=cloudimg-root / ext4 defaults 0 1" >"$1/etc/fstab"' \
     --customize-hook='rm -f "$1"/etc/ssh/ssh_host_* "$1/etc/hostname"; : >"$1/etc/machine-id"'
 
 recipe_say "making the disk"
