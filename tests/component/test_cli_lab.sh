@@ -32,6 +32,7 @@ has "$out" "one on local: small"
 # What happens while it follows is told; Ctrl-C ends it without fault.
 "$nestor" events two --follow --limit 1 >follow 2>/dev/null &
 follower=$!
+trap 'kill $follower 2>/dev/null || :; rm -rf "$work"' EXIT
 n=0
 until [ -s follow ]; do # it follows from here on
     n=$((n + 1))

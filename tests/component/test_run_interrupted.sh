@@ -1,8 +1,10 @@
 #!/bin/sh
 # Ctrl-C, SIGTERM and SIGHUP: once brings everything to a safe point, twice ends at once; `up` goes on from both.
 . "$NESTOR_SOURCE_DIR/tests/support/cli_lib.sh"
+driver=fault
 
-# interrupted SIGNAL COMMAND...: gets the signal while the first machines are being created or removed.
+# interrupted SIGNAL COMMAND...: gets the signal while the first machines are being created or removed, which a fault
+# makes last until then.
 interrupted() {
     signal=$1
     shift
@@ -22,32 +24,39 @@ journal_is_closed() {
 
 for signal in INT TERM HUP; do
     begin "up and SIG$signal"
-    write_lab box "delay: 200"
+    write_lab box
+    write_faults "create ** none delay=60000"
     interrupted $signal up box.yaml --yes
     expect_exit 130
     expect_err "nestor: stopping; what runs is brought to a safe point (again: end at once)"
     expect_error "box/kvm"
     journal_is_closed
     [ "$(logged "start box/kvm1")" = 0 ] || fail "it went on"
-    write_lab box
+    rm "$NESTOR_HOME/faults"
     nestor up box.yaml --yes
     expect_exit 0
     expect_up box
 done
 
 begin "down and SIGINT"
-write_lab box "delay: 100"
+write_lab box
 nestor up box.yaml --yes
 expect_exit 0
+write_faults "remove ** none delay=60000"
 interrupted INT down box --yes
 expect_exit 130
 journal_is_closed
+rm "$NESTOR_HOME/faults"
 nestor down box --yes
 expect_exit 0
 expect_gone box
 
 begin "a half-made machine after SIGINT is replaced"
-write_lab box "delay: 200, torn: true"
+write_lab box
+sed -i '/ kvm1:/d' box.yaml
+nestor up box.yaml --yes # so that kvm1 is the first thing that takes time
+expect_exit 0
+write_lab box "delay: 60000, torn: true"
 nestor_begins up box.yaml --yes
 running=$!
 is_there() {
