@@ -212,14 +212,14 @@ static void check_host(struct doctor *d, const struct known_host *host) {
         host->driver->close(hv);
 }
 
-static int find_hosts(const char *file, struct known_hosts *hosts, struct error *err) {
+static int find_hosts(const struct cli *cli, const char *file, struct known_hosts *hosts, struct error *err) {
     struct lab *lab = NULL;
     struct diagnostics diags = {0};
     if (!file) {
         hosts_add_local(hosts);
         return 0;
     }
-    int failed = lab_load(file, &lab, &diags, err);
+    int failed = lab_load(file, &lab, &diags, &cli->ctx, err);
     if (!failed)
         hosts_add_lab(hosts, lab);
     diagnostics_free(&diags);
@@ -242,7 +242,7 @@ static int check_hosts(struct doctor *d, const struct known_hosts *hosts, const 
 
 static int examine(struct doctor *d, const char *file, const char *only, struct error *err) {
     struct known_hosts hosts = {0};
-    if (find_hosts(file, &hosts, err))
+    if (find_hosts(d->cli, file, &hosts, err))
         return -1;
     check_build(d);
     check_folder(d, "state directory", nestor_home, GIB);

@@ -57,7 +57,7 @@ int session_from_file(struct session *s, struct cli *cli, const char *file, cons
     cleanup_buffer struct buffer text = {0};
     if (open_state(s, cli, err))
         return -1;
-    int failed = lab_load(file, &s->lab, &diags, err);
+    int failed = lab_load(file, &s->lab, &diags, &cli->ctx, err);
     diagnostics_print(&diags, file, &text);
     if (diags.nerrors > 1 || (diags.n && !failed)) /* one error alone is told by err */
         fputs(buffer_str(&text), stderr);
@@ -70,13 +70,13 @@ int session_from_file(struct session *s, struct cli *cli, const char *file, cons
 }
 
 /* "lab.yaml" -> its lab's name, as docker compose takes its file. NULL: not a file. */
-static char *name_in_file(const char *text) {
+static char *name_in_file(const struct cli *cli, const char *text) {
     size_t n = strlen(text);
     struct lab *lab = NULL;
     struct diagnostics diags = {0};
     char *name = NULL;
     bool looks = (n > 5 && strcmp(text + n - 5, ".yaml") == 0) || (n > 4 && strcmp(text + n - 4, ".yml") == 0);
-    if (looks && lab_load(text, &lab, &diags, NULL) == 0)
+    if (looks && lab_load(text, &lab, &diags, &cli->ctx, NULL) == 0)
         name = xstrdup(lab->name);
     diagnostics_free(&diags);
     lab_free(lab);
@@ -86,7 +86,7 @@ static char *name_in_file(const char *text) {
 int session_from_name(struct session *s, struct cli *cli, const char *name, const char *verb, struct error *err) {
     if (open_state(s, cli, err))
         return -1;
-    s->lab_name = name_in_file(name);
+    s->lab_name = name_in_file(cli, name);
     if (!s->lab_name)
         s->lab_name = xstrdup(name);
     struct lab_record *there = NULL;
