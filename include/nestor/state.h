@@ -52,7 +52,7 @@ struct lab_record {
 };
 void lab_record_free(struct lab_record *r); /* NULL-safe; frees the struct too */
 
-/* ERR_NOT_FOUND ("no lab 'x'; labs: a, b"). By name. */
+/* ERR_NOT_FOUND ("no lab 'x'; labs: a, b") with the name that was most likely meant. By name. */
 int state_lab_find(struct state *s, const char *name, struct lab_record **ret, struct error *err) NESTOR_CHECKED;
 /* Calls fn for each lab by name; record borrowed for the call. */
 int state_lab_each(struct state *s, void (*fn)(void *data, const struct lab_record *record), void *data,

@@ -69,26 +69,31 @@ int session_from_file(struct session *s, struct cli *cli, const char *file, cons
     return take_lock(s, verb, err) || load_record(s, err) ? -1 : 0;
 }
 
-/* "lab.yaml" -> its lab's name, as docker compose takes its file. NULL: not a file. */
-static char *name_in_file(const struct cli *cli, const char *text) {
-    size_t n = strlen(text);
+static bool names_file(const char *word) {
+    const char *dot = strrchr(word, '.');
+    return dot && (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0) && file_exists(AT_FDCWD, word);
+}
+
+int lab_named(const struct cli *cli, const char *word, char **ret, struct error *err) {
     struct lab *lab = NULL;
     struct diagnostics diags = {0};
-    char *name = NULL;
-    bool looks = (n > 5 && strcmp(text + n - 5, ".yaml") == 0) || (n > 4 && strcmp(text + n - 4, ".yml") == 0);
-    if (looks && lab_load(text, &lab, &diags, &cli->ctx, NULL) == 0)
-        name = xstrdup(lab->name);
+    if (!names_file(word)) {
+        *ret = xstrdup(word);
+        return 0;
+    }
+    int failed = lab_load(word, &lab, &diags, &cli->ctx, err);
+    if (failed)
+        error_context(err, "looking for the lab's name in it");
+    else
+        *ret = xstrdup(lab->name);
     diagnostics_free(&diags);
     lab_free(lab);
-    return name;
+    return failed;
 }
 
 int session_from_name(struct session *s, struct cli *cli, const char *name, const char *verb, struct error *err) {
-    if (open_state(s, cli, err))
+    if (open_state(s, cli, err) || lab_named(cli, name, &s->lab_name, err))
         return -1;
-    s->lab_name = name_in_file(cli, name);
-    if (!s->lab_name)
-        s->lab_name = xstrdup(name);
     struct lab_record *there = NULL;
     if (state_lab_find(s->state, s->lab_name, &there, err)) /* before the lock: a typo makes no lock file */
         return -1;
@@ -112,7 +117,7 @@ static void note_lab(void *data, const struct journal_record *r) {
 
 bool session_taken_down(const struct session *s, struct error *err) {
     const char *sought = s->lab_name;
-    if (!s->state || s->record || !err || err->code != ERR_NOT_FOUND ||
+    if (!s->state || !sought || s->record || !err || err->code != ERR_NOT_FOUND ||
         state_journal_each(s->state, NULL, 0, 0, note_lab, &sought, NULL) || sought)
         return false;
     error_clear(err);

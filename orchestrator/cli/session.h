@@ -24,6 +24,10 @@ struct session {
     struct reach *reach;
 };
 
+/* The name of the lab a word stands for: the word itself, or, as docker compose takes its file, the name in the lab
+ * file it is. Caller frees. */
+int lab_named(const struct cli *cli, const char *word, char **ret, struct error *err) NESTOR_CHECKED;
+
 /* For plan and up: reads the file (its diagnostics go to standard error), then what is recorded of that lab. verb not
  * NULL: takes the lab's lock under that name. Leaves inv and reach to session_reach. */
 int session_from_file(struct session *s, struct cli *cli, const char *file, const char *verb,

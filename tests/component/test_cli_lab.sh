@@ -28,6 +28,13 @@ has "$(tail -1 out)" "reach"
 run 0 events --all
 is "$(wc -l <out)" $((2 * all))
 has "$out" "one on local: small"
+run 0 events one.yaml --json
+is "$(jq -rs 'map(.lab) | unique | .[]' out)" one
+run 1 events onw
+has "$err" "error: onw: no lab 'onw'; labs: one, two"
+has "$err" "mend: did you mean 'one'?"
+run 1 events one/kvm1 --follow
+has "$err" "mend: did you mean 'one'?"
 
 # What happens while it follows is told; Ctrl-C ends it without fault.
 "$nestor" events two --follow --limit 1 >follow 2>/dev/null &
@@ -50,6 +57,11 @@ kill -INT $follower
 got=0
 wait $follower || got=$?
 is "$got" 0
+
+run 0 events two
+has "$out" "two/kvm1/web1" # it is gone, its history is not
+run 1 events two/kvm1
+has "$err" "no lab 'two/kvm1'; labs: one"
 
 # --- graph ---
 run 0 graph one

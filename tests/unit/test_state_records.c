@@ -74,12 +74,14 @@ static void unknown_lab_is_told_with_those_there_are(void **state) {
     assert_int_equal(err.code, ERR_NOT_FOUND);
     assert_string_equal(err.subject, "quik");
     assert_string_equal(err.cause, "no lab 'quik'; there are no labs");
+    assert_string_equal(err.mend, "'nestor up FILE' brings one up; 'nestor init' writes a first lab file");
 
     error_clear(&err);
     state_fixture_lab(f->state, "quick", id);
     state_fixture_lab(f->state, "course", id);
     assert_int_equal(state_lab_find(f->state, "quik", &r, &err), -1);
     assert_string_equal(err.cause, "no lab 'quik'; labs: course, quick");
+    assert_string_equal(err.mend, "did you mean 'quick'?");
     assert_null(r);
 
     error_clear(&err);
@@ -90,6 +92,15 @@ static void unknown_lab_is_told_with_those_there_are(void **state) {
     }
     assert_int_equal(state_lab_find(f->state, "quik", &r, &err), -1);
     assert_string_equal(err.cause, "no lab 'quik'; labs: a0, a1, a2, a3, a4, a5, a6, a7, a8, a9 and 2 more");
+    assert_string_equal(err.mend, "did you mean 'quick'?"); /* one that is not shown */
+
+    error_clear(&err);
+    assert_int_equal(state_lab_find(f->state, "course/kvm1/web1", &r, &err), -1);
+    assert_string_equal(err.mend, "did you mean 'course'?");
+
+    error_clear(&err);
+    assert_int_equal(state_lab_find(f->state, "nothing-like-it", &r, &err), -1);
+    assert_string_equal(err.mend, "'nestor status' lists the labs");
 }
 
 struct seen_labs {
