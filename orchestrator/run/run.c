@@ -341,7 +341,9 @@ int run_plan(struct plan *plan, struct reach *reach, struct state *state, const 
     if (!ret->failed && !ret->skipped)
         return 0;
     if (!ret->failed)
-        return error_set(err, ERR_CANCELLED, plan->inventory->lab_name, "interrupted");
+        error_set(&ret->first, ERR_CANCELLED, plan->inventory->lab_name, "interrupted");
+    if (ret->first.code == ERR_CANCELLED)
+        error_mend(&ret->first, "run the same command again: it goes on where it stopped");
     if (err)
         *err = ret->first;
     return -1;

@@ -270,7 +270,8 @@ static void a_cancel_ends_the_build_and_leaves_nothing(void **state) {
     ctx.cancel = &stopper.cancel;
     struct image *image = NULL;
     assert_int_equal(image_ensure(&t, false, &image, NULL, &ctx, &err), -1);
-    image_assert_error(&err, ERR_CANCELLED, "slow", "interrupted while", "slow.log");
+    image_assert_error(&err, ERR_CANCELLED, "slow", "interrupted while", "");
+    assert_string_equal(err.mend, "run the same command again");
     pthread_join(thread, NULL);
     cancel_destroy(&stopper.cancel);
     cleanup_buffer struct buffer out = {0};

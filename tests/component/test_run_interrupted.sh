@@ -29,7 +29,7 @@ for signal in INT TERM HUP; do
     interrupted $signal up box.yaml --yes
     expect_exit 130
     expect_err "nestor: stopping; what runs is brought to a safe point (again: end at once)"
-    expect_error "box/kvm"
+    expect_error "box/kvm" "run the same command again"
     journal_is_closed
     [ "$(logged "start box/kvm1")" = 0 ] || fail "it went on"
     rm "$NESTOR_HOME/faults"
@@ -45,11 +45,28 @@ expect_exit 0
 write_faults "remove ** none delay=60000"
 interrupted INT down box --yes
 expect_exit 130
+expect_error "box/kvm" "run the same command again"
 journal_is_closed
 rm "$NESTOR_HOME/faults"
 nestor down box --yes
 expect_exit 0
 expect_gone box
+
+begin "SIGINT while an image is built"
+mkdir -p templates/images/slow
+echo "touch $place/builds; exec sleep 300" >templates/images/slow/build.sh
+export NESTOR_TEMPLATES="$place/templates"
+write_lab box
+sed -i 's/template: tiny/template: slow/' box.yaml
+nestor_begins up box.yaml --yes
+running=$!
+await test -e builds
+kill -INT $running
+ended $running
+expect_exit 130
+expect_error "making image slow: interrupted while" "run the same command again"
+grep -q "image build" err && fail "it sends to another command"
+unset NESTOR_TEMPLATES
 
 begin "a half-made machine after SIGINT is replaced"
 write_lab box
