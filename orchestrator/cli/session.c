@@ -193,3 +193,18 @@ int split_machine_path(const char *path, char **ret_lab, struct error *err) {
     error_set(err, ERR_USAGE, path, "that is not the path of a machine");
     return error_mend(err, "write LAB/MACHINE or LAB/MACHINE/NESTED, as 'nestor status' shows them");
 }
+
+int session_find_machine(const struct session *s, const char *path, uint32_t *ret, struct error *err) {
+    *ret = inventory_find(s->inv, path);
+    if (*ret != LAB_NONE)
+        return 0;
+    const char *paths[256];
+    size_t n = 0;
+    for (size_t i = 0; i < s->inv->nrows && n < 256; i++)
+        paths[n++] = s->inv->rows[i].path;
+    const char *near = nearest_word(path, paths, n);
+    error_set(err, ERR_NOT_FOUND, path, "there is no such machine in lab '%s'", s->lab_name);
+    if (near)
+        return error_mend(err, "did you mean '%s'?", near);
+    return error_mend(err, "'nestor status %s' shows its machines", s->lab_name);
+}

@@ -53,6 +53,9 @@ int session_forget_files(const struct session *s, struct error *err) NESTOR_CHEC
 /* "quickstart/kvm1/web1" -> lab name (caller frees); the whole text is the machine's path. ERR_USAGE. */
 int split_machine_path(const char *path, char **ret_lab, struct error *err) NESTOR_CHECKED;
 
+/* After session_reach. ERR_NOT_FOUND, with the machine that was most likely meant. */
+int session_find_machine(const struct session *s, const char *path, uint32_t *ret, struct error *err) NESTOR_CHECKED;
+
 /* The picture of the lab for status and graph. view_free releases it; strings borrow from the session. */
 struct view {
     struct lab_view lab;
