@@ -48,8 +48,6 @@ static int run(struct cli *cli, const void *opts, int argc, char **argv, struct 
     (void)argc;
     const struct graph_options *o = opts;
     const char *format = o->format ? o->format : "dot";
-    if (strcmp(format, "dot") != 0 && strcmp(format, "mermaid") != 0)
-        return error_set(err, ERR_USAGE, NULL, "graph: --format is dot or mermaid, not '%s'", format);
     return is_file(argv[0]) ? graph_file(cli, argv[0], format, err) : graph_lab(cli, argv[0], format, err);
 }
 

@@ -21,6 +21,9 @@ run 0 validate class.yaml
 
 run 2 init x.yaml --template ../labs/count
 has "$err" "there is no starter '../labs/count'"
+run 2 init x.yaml --template qickstart
+has "$err" "mend: did you mean 'quickstart'? There are: "
+has "$err" ", count, "
 run 2 init x.yaml --name 'No Name'
 has "$err" "'No Name' cannot be the name of a lab"
 [ ! -e x.yaml ] || fail "x.yaml was written"

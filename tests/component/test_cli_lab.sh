@@ -71,7 +71,7 @@ run 0 graph one.yaml --format=mermaid
 has "$out" 'web1<br/>small"]'
 hasnt "$out" running\"
 run 2 graph one --format svg
-has "$err" "graph: --format is dot or mermaid, not 'svg'"
+has "$err" "graph: there is no --format 'svg'"
 run 1 graph three
 has "$err" "no lab 'three'"
 
@@ -87,11 +87,16 @@ has "$err" "mend: take that lab down first: nestor down one"
 run 2 image rm
 has "$err" "image: rm needs the name of an image"
 run 2 image polish
-has "$err" "image: there is no 'polish'; it is list, build, verify or rm"
+has "$err" "image: there is no 'polish'"
 run 1 image build no-such-image
-has "$err" "no-such-image"
-run 1 image verify no-such-image
-has "$err" "there is no such image, or it is not built"
+has "$err" "error: no-such-image: there is no recipe of that name"
+for action in build verify rm; do
+    run 1 image $action debian-kmv
+    has "$err" "mend: did you mean 'debian-kvm'? There are: debian-kvm, small-"
+done
+run 1 image verify tiny
+has "$err" "error: tiny: the image has not been built yet"
+has "$err" "mend: run 'nestor image build tiny'"
 
 # A bit that flips in silence: size and time are as they were, only the hash can tell.
 run 0 image list --json
@@ -112,7 +117,7 @@ is "$out" one
 run 0 completion machines
 is "$out" "$(printf 'one/kvm1\none/kvm1/web1')"
 run 2 completion fish
-has "$err" "completion: there is no 'fish'; it is bash or zsh"
+has "$err" "completion: there is no 'fish'"
 
 # --- gc: a lab whose record was lost ---
 lab three
