@@ -121,6 +121,8 @@ void state_rollback(struct state *s);
 
 int state_host_put(struct state *s, const char *lab_id, const struct host_record *host,
                    struct error *err) NESTOR_CHECKED;
+/* Does nothing while a machine is recorded on it: what is recorded can always be found. */
+int state_host_forget(struct state *s, const char *lab_id, const char *name, struct error *err) NESTOR_CHECKED;
 /* Inserts or replaces the row of that path. */
 int state_machine_put(struct state *s, const char *lab_id, const struct machine_record *m,
                       struct error *err) NESTOR_CHECKED;

@@ -148,6 +148,28 @@ static struct lab_contents *load(struct state *s, const char *id) {
     return c;
 }
 
+static void a_host_is_forgotten_once_no_machine_is_on_it(void **state) {
+    struct state_fixture *f = *state;
+    struct error err = {0};
+    char id[LAB_ID_LEN + 1], other[LAB_ID_LEN + 1];
+    struct machine_record m = state_fixture_machine("lab/a", 0);
+    state_fixture_lab(f->state, "lab", id);
+    state_fixture_lab(f->state, "other", other);
+    const struct host_record host = {.name = m.host, .driver = "fake"}, spare = {.name = "spare", .driver = "fake"};
+    assert_int_equal(state_host_put(f->state, id, &host, &err), 0);
+    assert_int_equal(state_host_put(f->state, id, &spare, &err), 0);
+    assert_int_equal(state_host_put(f->state, other, &host, &err), 0);
+    assert_int_equal(state_machine_put(f->state, id, &m, &err), 0);
+
+    assert_int_equal(state_host_forget(f->state, id, m.host, &err), 0);
+    assert_int_equal(state_fixture_count(f, "SELECT count(*) FROM hosts"), 3);
+    assert_int_equal(state_machine_delete(f->state, id, "lab/a", &err), 0);
+    assert_int_equal(state_host_forget(f->state, id, m.host, &err), 0);
+    assert_int_equal(state_host_forget(f->state, id, m.host, &err), 0); /* as often as one likes */
+    assert_int_equal(state_fixture_count(f, "SELECT count(*) FROM hosts WHERE name = 'spare'"), 1);
+    assert_int_equal(state_fixture_count(f, "SELECT count(*) FROM hosts"), 2); /* and that of the other lab */
+}
+
 static void hosts_come_back_in_their_order_with_their_parameters(void **state) {
     struct state_fixture *f = *state;
     struct error err = {0};
@@ -410,6 +432,7 @@ int main(void) {
         STATE_TEST(each_lab_by_name_and_may_be_deleted_meanwhile),
         STATE_TEST(removing_an_unknown_lab_is_our_own_mistake),
         STATE_TEST(hosts_come_back_in_their_order_with_their_parameters),
+        STATE_TEST(a_host_is_forgotten_once_no_machine_is_on_it),
         STATE_TEST(damaged_host_parameters_are_told_as_damage),
         STATE_TEST(host_parameter_that_is_no_text_is_refused),
         STATE_TEST(machine_comes_back_with_every_field),
