@@ -69,9 +69,10 @@ int session_from_file(struct session *s, struct cli *cli, const char *file, cons
     return take_lock(s, verb, err) || load_record(s, err) ? -1 : 0;
 }
 
+/* No lab's name has a dot in it. */
 static bool names_file(const char *word) {
     const char *dot = strrchr(word, '.');
-    return dot && (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0) && file_exists(AT_FDCWD, word);
+    return dot && (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0);
 }
 
 int lab_named(const struct cli *cli, const char *word, char **ret, struct error *err) {
@@ -82,13 +83,35 @@ int lab_named(const struct cli *cli, const char *word, char **ret, struct error 
         return 0;
     }
     int failed = lab_load(word, &lab, &diags, &cli->ctx, err);
+    if (!failed)
+        *ret = xstrdup(lab->name);
+    else if (err && err->code == ERR_NOT_FOUND)
+        error_mend(err, "name the lab itself: 'nestor status' lists the labs");
     if (failed)
         error_context(err, "looking for the lab's name in it");
-    else
-        *ret = xstrdup(lab->name);
     diagnostics_free(&diags);
     lab_free(lab);
     return failed;
+}
+
+static void note_lab(void *data, const struct journal_record *r) {
+    const char **sought = data;
+    if (*sought && strcmp(r->lab, *sought) == 0)
+        *sought = NULL;
+}
+
+/* Whether the history tells of the lab. */
+static bool was_there(const struct session *s) {
+    const char *sought = s->lab_name;
+    return s->state && sought && state_journal_each(s->state, NULL, 0, 0, note_lab, &sought, NULL) == 0 && !sought;
+}
+
+static int tell_not_found(const struct session *s, struct error *err) {
+    if (!err || err->code != ERR_NOT_FOUND || !was_there(s))
+        return -1;
+    error_clear(err);
+    error_set(err, ERR_NOT_FOUND, s->lab_name, "the lab is down");
+    return error_mend(err, "'nestor up' with its lab file brings it up again");
 }
 
 int session_from_name(struct session *s, struct cli *cli, const char *name, const char *verb, struct error *err) {
@@ -96,7 +119,7 @@ int session_from_name(struct session *s, struct cli *cli, const char *name, cons
         return -1;
     struct lab_record *there = NULL;
     if (state_lab_find(s->state, s->lab_name, &there, err)) /* before the lock: a typo makes no lock file */
-        return -1;
+        return tell_not_found(s, err);
     lab_record_free(there);
     if (take_lock(s, verb, err) || load_record(s, err))
         return -1;
@@ -109,16 +132,8 @@ int session_from_name(struct session *s, struct cli *cli, const char *name, cons
     return 0;
 }
 
-static void note_lab(void *data, const struct journal_record *r) {
-    const char **sought = data;
-    if (*sought && strcmp(r->lab, *sought) == 0)
-        *sought = NULL;
-}
-
 bool session_taken_down(const struct session *s, struct error *err) {
-    const char *sought = s->lab_name;
-    if (!s->state || !sought || s->record || !err || err->code != ERR_NOT_FOUND ||
-        state_journal_each(s->state, NULL, 0, 0, note_lab, &sought, NULL) || sought)
+    if (s->record || !err || err->code != ERR_NOT_FOUND || !was_there(s))
         return false;
     error_clear(err);
     return true;
