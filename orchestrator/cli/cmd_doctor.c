@@ -273,7 +273,7 @@ static int run(struct cli *cli, const void *opts, int argc, char **argv, struct 
     int failed = examine(&d, argc ? argv[0] : NULL, o->host, err);
     if (d.json && !failed)
         json_print(json_pack("{s:b, s:O}", "ok", d.counts[FAIL] == 0, "findings", d.json), stdout);
-    else if (!failed)
+    else if (!failed && !cli->quiet)
         printf("\n%zu ok, %zu warn, %zu fail\n", d.counts[OK], d.counts[WARN], d.counts[FAIL]);
     json_decref(d.json);
     return failed ? -1 : d.counts[FAIL] ? NESTOR_FAILED : NESTOR_DONE;

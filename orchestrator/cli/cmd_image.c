@@ -101,6 +101,7 @@ static int build(struct cli *cli, const struct image_options *o, const char *nam
 /* --- verify --- */
 
 struct verifying {
+    const struct cli *cli;
     const char *only; /* NULL: all that are built */
     json_t *json;
     bool known; /* there is a recipe of that name, if no image */
@@ -125,7 +126,7 @@ static void verify_image(void *data, const char *name, const struct image *image
         json_array_append_new(v->json, json);
     } else if (failed) {
         error_print(&why, false, stdout);
-    } else {
+    } else if (!v->cli->quiet) {
         printf("%s: whole: its files have the checksums of its manifest\n", name);
     }
 }
@@ -140,13 +141,14 @@ static int not_there(const char *name, bool known, struct error *err) {
 }
 
 static int verify(struct cli *cli, const struct image_options *o, const char *name, struct error *err) {
-    (void)cli;
-    struct verifying v = {.only = name, .json = o->json ? json_array() : NULL};
+    struct verifying v = {.cli = cli, .only = name, .json = o->json ? json_array() : NULL};
     int failed = image_list(verify_image, &v, err);
     if (!failed && name && !v.nseen)
         failed = not_there(name, v.known, err);
     if (o->json && !failed)
         json_print(json_incref(v.json), stdout);
+    else if (!failed && !v.nseen && !cli->quiet)
+        puts("No image is built yet.");
     json_decref(v.json);
     return failed ? -1 : v.nfailed ? NESTOR_FAILED : NESTOR_DONE;
 }

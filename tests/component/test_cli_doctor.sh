@@ -11,6 +11,11 @@ has "$(jq -r '.findings[] | select(.check == "state directory") | .text' out)" "
 is "$(jq -r '.findings[] | select(.check == "state") | .text' out)" "the database opens"
 has "$(jq -r '.findings[] | select(.check == "nestor") | .text' out)" "built with libcurl "
 
+run 0 doctor one.yaml --host local
+has "$out" " ok, "
+run 0 doctor one.yaml --quiet
+hasnt "$out" " ok"
+
 run 1 doctor one.yaml --host other
 has "$err" "error: other: there is no host of that name in one.yaml"
 has "$err" "mend: there are: local"

@@ -7,6 +7,10 @@ run 0 events
 is "$out" ""
 run 0 gc
 is "$out" "Nothing is left over."
+run 0 gc --quiet
+is "$out" ""
+run 0 image verify
+is "$out" "No image is built yet."
 
 lab one
 lab two
@@ -81,6 +85,8 @@ image=$(jq -r '.[] | select(.built) | .name' out)
 has "$image" "small-"
 run 0 image verify
 has "$out" "$image: whole"
+run 0 image verify --quiet
+is "$out" ""
 run 1 image rm "$image"
 has "$err" "error: $image: one/kvm1 is made from it"
 has "$err" "mend: take that lab down first: nestor down one"
