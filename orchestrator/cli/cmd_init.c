@@ -88,7 +88,7 @@ static int mend_with_starters(const char *name, struct error *err) {
     struct dirent **entries;
     int n = scandir(folder, &entries, is_starter, alphasort);
     if (n < 0)
-        return error_mend(err, "'nestor init --list' shows those there are");
+        return error_mend(err, "there are none in %s: NESTOR_TEMPLATES names the folder of nestor's templates", folder);
     const char **words = xcalloc((size_t)n, sizeof *words);
     for (int i = 0; i < n; i++) {
         entries[i]->d_name[strlen(entries[i]->d_name) - strlen(".yaml")] = '\0';

@@ -36,5 +36,8 @@ for file in "$NESTOR_TEMPLATES"/labs/*.yaml; do
 done
 has "$out" "One guest hypervisor with two guests inside"
 
+NESTOR_TEMPLATES=/nowhere run 2 init y.yaml
+has "$err" "mend: there are none in /nowhere/labs: NESTOR_TEMPLATES names the folder"
+
 run 0 init -q quiet.yaml
 is "$out" ""
