@@ -103,7 +103,8 @@ const struct cli_command cmd_up = {
     .max_args = 1,
     .details = "Shows the plan and asks, unless --yes. What is already as it should be is left alone, so 'up' also\n"
                "continues after an interruption, repairs what was stopped or destroyed, and applies a changed file.\n"
-               "Ctrl-C stops at a safe point; run it again to continue. Exits with 4 if only a part could be done.",
+               "Ctrl-C stops at a safe point; run it again to continue. Exits with 4 if only a part could be done.\n"
+               "'-' reads the file from standard input.",
     .examples = "  nestor up lab.yaml\n  nestor up lab.yaml --yes --quiet",
     .run = run,
 };
