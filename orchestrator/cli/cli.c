@@ -95,6 +95,20 @@ static int dispatch(struct cli *cli, int argc, char **argv, struct error *err) {
     return catch_signals(cli, err) ? -1 : run_command(cli, argc, argv, err);
 }
 
+static void print_error(const struct error *err) {
+    error_print(err, isatty(STDERR_FILENO) && !getenv("NO_COLOR"), stderr);
+}
+
+/* What was to be said may not have arrived. A reader that left has seen what it wanted. */
+static int end_output(int code) {
+    struct error err = {0};
+    if (fflush(stdout) == 0 || errno == EPIPE)
+        return code;
+    error_set_errno(&err, errno, "standard output", "cannot write to it");
+    print_error(&err);
+    return code == NESTOR_DONE || code == NESTOR_CHANGES ? NESTOR_FAILED : code;
+}
+
 int cli_main(int argc, char **argv) {
     struct cli cli = {.color = isatty(STDOUT_FILENO) && !getenv("NO_COLOR"), .live = isatty(STDERR_FILENO)};
     struct error err = {0};
@@ -111,10 +125,8 @@ int cli_main(int argc, char **argv) {
     }
     int code = dispatch(&cli, argc, argv, &err);
     if (code < 0) {
-        error_print(&err, isatty(STDERR_FILENO) && !getenv("NO_COLOR"), stderr);
+        print_error(&err);
         code = exit_code_of(&err);
     }
-    if (fflush(stdout) != 0 && errno != EPIPE && code == NESTOR_DONE)
-        code = NESTOR_FAILED;
-    return code;
+    return end_output(code);
 }
