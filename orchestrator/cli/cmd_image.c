@@ -114,7 +114,7 @@ static void verify_image(void *data, const char *name, const struct image *image
     if (v->only && strcmp(v->only, name) != 0)
         return;
     v->known = true;
-    if (!image)
+    if (!image || cancel_fired(&v->cli->cancel))
         return;
     int failed = image_verify(image, &why);
     v->nseen++;
@@ -142,7 +142,7 @@ static int not_there(const char *name, bool known, struct error *err) {
 
 static int verify(struct cli *cli, const struct image_options *o, const char *name, struct error *err) {
     struct verifying v = {.cli = cli, .only = name, .json = o->json ? json_array() : NULL};
-    int failed = image_list(verify_image, &v, err);
+    int failed = image_list(verify_image, &v, err) || context_check(&cli->ctx, name, "verifying images", err) ? -1 : 0;
     if (!failed && name && !v.nseen)
         failed = not_there(name, v.known, err);
     if (o->json && !failed)

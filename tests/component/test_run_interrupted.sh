@@ -100,6 +100,20 @@ ended $running
 expect_exit 0
 expect_up box
 
+begin "SIGINT while images are verified"
+truncate -s 1G large.raw
+write_lab box
+sed -i 's/disk.raw/large.raw/' box.yaml
+nestor up box.yaml --yes
+expect_exit 0
+nestor_begins image verify
+running=$!
+await grep -q '^SigCgt:.*[2367abef]$' /proc/$running/status # SIGINT is caught from here on
+kill -INT $running
+ended $running
+expect_exit 130
+expect_error "interrupted while verifying images"
+
 # The checksum of a large image cannot be interrupted: it stands for any operation that does not end at once.
 begin "twice ends at once"
 write_lab box
