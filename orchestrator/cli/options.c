@@ -24,7 +24,7 @@ static const struct option_spec *by_letter(const struct cli_command *command, ch
 
 #define WORDS_MAX 64
 
-/* Words to choose from, and their letters. */
+/* Words to choose from. */
 struct words {
     char *items[WORDS_MAX];
     size_t n;
