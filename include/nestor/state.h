@@ -58,9 +58,9 @@ int state_lab_find(struct state *s, const char *name, struct lab_record **ret, s
 int state_lab_each(struct state *s, void (*fn)(void *data, const struct lab_record *record), void *data,
                    struct error *err) NESTOR_CHECKED;
 /* Writes the lab's row: inserts with a new id, or updates spec and file of the one with that name and takes back its
- * `removing`. id[17] out. */
+ * `removing`. id[17] out: new_id for a new row, a random one if that is NULL. */
 int state_lab_put(struct state *s, const char *name, const char *file, const char *spec, size_t spec_len,
-                  char id[LAB_ID_LEN + 1], struct error *err) NESTOR_CHECKED;
+                  const char *new_id, char id[LAB_ID_LEN + 1], struct error *err) NESTOR_CHECKED;
 int state_lab_set_removing(struct state *s, const char *lab_id, struct error *err) NESTOR_CHECKED;
 /* Forgets the lab, its hosts, machines and evidence, in one transaction. Its runs and journal stay as history (the
  * newest 10,000 entries of all labs). */

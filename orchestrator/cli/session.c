@@ -52,6 +52,15 @@ static int load_record(struct session *s, struct error *err) {
     return state_lab_load(s->state, s->lab_id, &s->contents, err) || load_secret(s, err) ? -1 : 0;
 }
 
+/* A lab that was never brought up has its id and its secret from the start, so that what is planned is what will be
+ * made; session_record puts them on disk. */
+static int be_new(struct session *s, struct error *err) {
+    if (lab_id_new(s->lab_id, err) || secret_new(&s->secret, err))
+        return -1;
+    s->has_secret = s->secret_unsaved = true;
+    return 0;
+}
+
 int session_from_file(struct session *s, struct cli *cli, const char *file, const char *verb, struct error *err) {
     struct diagnostics diags = {0};
     cleanup_buffer struct buffer text = {0};
@@ -65,8 +74,9 @@ int session_from_file(struct session *s, struct cli *cli, const char *file, cons
     if (failed)
         return -1;
     s->lab_name = xstrdup(s->lab->name);
-    memcpy(s->lab_id, "0000000000000000", sizeof s->lab_id); /* until session_record gives it one */
-    return take_lock(s, verb, err) || load_record(s, err) ? -1 : 0;
+    if (take_lock(s, verb, err) || load_record(s, err))
+        return -1;
+    return s->record ? 0 : be_new(s, err);
 }
 
 /* No lab's name has a dot in it. */
@@ -145,7 +155,7 @@ static int make_directories(const struct session *s, struct error *err) {
 }
 
 static int ensure_secret(struct session *s, struct error *err) {
-    if (s->has_secret)
+    if (s->has_secret && !s->secret_unsaved)
         return 0;
     if (s->contents && s->contents->nmachines) {
         error_set(err, ERR_CONFLICT, s->lab_name,
@@ -153,21 +163,21 @@ static int ensure_secret(struct session *s, struct error *err) {
         return error_mend(err, "take it down and bring it up again: nestor down %s", s->lab_name);
     }
     cleanup_free char *path = session_path(s, "secret");
-    if (make_directories(s, err) || secret_new(&s->secret, err) || secret_save(&s->secret, path, err))
+    if (make_directories(s, err) || (!s->has_secret && secret_new(&s->secret, err)) ||
+        secret_save(&s->secret, path, err))
         return -1;
     s->has_secret = true;
+    s->secret_unsaved = false;
     return 0;
 }
 
 int session_record(struct session *s, struct error *err) {
     cleanup_free char *file = realpath(s->lab->file, NULL);
-    if (state_lab_put(s->state, s->lab_name, file ? file : "", s->lab->text, s->lab->text_len, s->lab_id, err))
-        return -1;
-    lab_record_free(s->record);
-    lab_contents_free(s->contents);
-    s->record = NULL;
-    s->contents = NULL;
-    return load_record(s, err) || ensure_secret(s, err) ? -1 : 0;
+    return state_lab_put(s->state, s->lab_name, file ? file : "", s->lab->text, s->lab->text_len, s->lab_id, s->lab_id,
+                         err) ||
+                   ensure_secret(s, err)
+               ? -1
+               : 0;
 }
 
 int session_reach(struct session *s, bool with_lab, struct event_sink *sink, struct error *err) {

@@ -20,6 +20,7 @@ struct session {
     char *lab_name;
     struct secret secret;
     bool has_secret;
+    bool secret_unsaved; /* of a lab that was never brought up: session_record saves it */
     struct inventory *inv;
     struct reach *reach;
 };
@@ -39,7 +40,8 @@ int session_from_name(struct session *s, struct cli *cli, const char *name, cons
 /* After session_from_name failed: whether it is because the lab was taken down, as the history tells. Then err is
  * cleared: a lab that is down is no unknown lab. */
 bool session_taken_down(const struct session *s, struct error *err);
-/* Writes the lab's row and makes its secret, if that was not done yet. Reloads what is recorded. */
+/* Writes the lab's row and its secret, if that was not done yet. What was recorded before stays as it was read: the
+ * inventory borrows from it. */
 int session_record(struct session *s, struct error *err) NESTOR_CHECKED;
 /* Builds the inventory (`with_lab`: what is wanted too) and opens the reach. Replaces earlier ones. */
 int session_reach(struct session *s, bool with_lab, struct event_sink *sink, struct error *err) NESTOR_CHECKED;

@@ -101,12 +101,12 @@ static int take_id(void *data, sqlite3_stmt *row, struct error *err) {
 }
 
 int state_lab_put(struct state *s, const char *name, const char *file, const char *spec, size_t spec_len,
-                  char id[LAB_ID_LEN + 1], struct error *err) {
-    char fresh[LAB_ID_LEN + 1], kept[LAB_ID_LEN + 1];
-    if (lab_id_new(fresh, err) ||
-        sql_run(s, SQL_LAB_PUT,
-                VALUES(text(fresh), text(name), text(file), text_n(spec, spec_len), integer(clock_unix())), take_id,
-                kept, err))
+                  const char *new_id, char id[LAB_ID_LEN + 1], struct error *err) {
+    char random[LAB_ID_LEN + 1], kept[LAB_ID_LEN + 1];
+    if ((!new_id && lab_id_new(random, err)) || sql_run(s, SQL_LAB_PUT,
+                                                        VALUES(text(new_id ? new_id : random), text(name), text(file),
+                                                               text_n(spec, spec_len), integer(clock_unix())),
+                                                        take_id, kept, err))
         return -1;
     memcpy(id, kept, sizeof kept);
     return 0;

@@ -28,7 +28,7 @@ static void lab_is_found_again_with_its_spec_byte_for_byte(void **state) {
     char id[LAB_ID_LEN + 1];
     struct error err = {0};
     int64_t before = clock_unix();
-    assert_int_equal(state_lab_put(f->state, "quick", "/labs/quick.yaml", spec, strlen(spec), id, &err), 0);
+    assert_int_equal(state_lab_put(f->state, "quick", "/labs/quick.yaml", spec, strlen(spec), NULL, id, &err), 0);
     state_fixture_reopen(f);
     struct lab_record *r = find(f->state, "quick");
     assert_string_equal(r->id, id);
@@ -53,7 +53,7 @@ static void put_of_a_known_name_keeps_the_id_and_takes_removing_back(void **stat
     assert_true(r->removing);
     lab_record_free(r);
 
-    assert_int_equal(state_lab_put(f->state, "quick", NULL, "new", 3, second, &err), 0);
+    assert_int_equal(state_lab_put(f->state, "quick", NULL, "new", 3, NULL, second, &err), 0);
     assert_string_equal(second, first);
     r = find(f->state, "quick");
     assert_string_equal(r->id, first);
