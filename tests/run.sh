@@ -12,6 +12,11 @@ step() { printf '\n==> [%s] %s\n' "$(date +%H:%M:%S)" "$*"; }
 step "Packages"
 sh templates/install-packages.sh build run images tests
 
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/nestor
+[ -z "${NESTOR_HOME:-}" ] || cache=$NESTOR_HOME/cache
+export NESTOR_CLOUD_INIT="$cache/test-images/cloud-init"
+sh tests/support/cloud_init.sh "$NESTOR_CLOUD_INIT"
+
 step "Building with AddressSanitizer and UndefinedBehaviorSanitizer"
 cmake --preset dev >/dev/null
 cmake --build --preset dev
@@ -25,6 +30,7 @@ step "Images for the real lab (once; some minutes, then cached)"
 for image in debian-kvm tiny; do
     build-dev/nestor image build "$image"
 done
+[ -e "$cache/test-images/cloud/disk.qcow2" ] || sh tests/support/cloud_image.sh "$cache/test-images/cloud"
 
 step "Threads under ThreadSanitizer"
 cmake --preset tsan >/dev/null

@@ -19,6 +19,7 @@ struct inventory_host {
     const struct param *params;
     size_t nparams;
     uint32_t parallel;
+    bool left; /* recorded, but not in the spec any more; false without a spec */
 };
 
 struct row {

@@ -13,6 +13,7 @@
 
 #include "nestor/arena.h"
 #include "nestor/buffer.h"
+#include "nestor/context.h"
 #include "nestor/error.h"
 
 #define LAB_NONE UINT32_MAX
@@ -125,8 +126,10 @@ void diagnostics_print(const struct diagnostics *d, const char *file, struct buf
  * Input is hostile: size, depth, alias expansion and machine count are bounded, text must be UTF-8. */
 int lab_parse(const char *file, const char *text, size_t len, struct lab **ret, struct diagnostics *diags,
               struct error *err) NESTOR_CHECKED;
-/* Reads the file ("-": standard input), then lab_parse. ERR_NOT_FOUND, ERR_IO. */
-int lab_load(const char *file, struct lab **ret, struct diagnostics *diags, struct error *err) NESTOR_CHECKED;
+/* Reads the file ("-": standard input), then lab_parse. ERR_NOT_FOUND; ERR_IO, at once for what is no plain file;
+ * ERR_CANCELLED and ERR_TIMEOUT, for standard input may have to be waited for. */
+int lab_load(const char *file, struct lab **ret, struct diagnostics *diags, const struct context *ctx,
+             struct error *err) NESTOR_CHECKED;
 void lab_free(struct lab *lab); /* NULL-safe */
 
 /* Sizes as the spec writes them: "128MiB", "1.5GiB", "20GB", plain bytes. ERR_USAGE otherwise. */

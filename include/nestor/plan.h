@@ -2,6 +2,7 @@
  * immutable, printable, comparable; running it is run.h's job.
  *
  *   up, per machine:   image -> network -> create -> expose -> start -> reach -> verify -> (children's steps)
+ *   up, per host that left the spec: (remove steps of its machines) -> prune
  *   down, per machine: (children's steps) -> remove
  */
 #ifndef NESTOR_PLAN_H

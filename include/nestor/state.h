@@ -52,15 +52,15 @@ struct lab_record {
 };
 void lab_record_free(struct lab_record *r); /* NULL-safe; frees the struct too */
 
-/* ERR_NOT_FOUND ("no lab 'x'; labs: a, b"). By name. */
+/* ERR_NOT_FOUND ("no lab 'x'; labs: a, b") with the name that was most likely meant. By name. */
 int state_lab_find(struct state *s, const char *name, struct lab_record **ret, struct error *err) NESTOR_CHECKED;
 /* Calls fn for each lab by name; record borrowed for the call. */
 int state_lab_each(struct state *s, void (*fn)(void *data, const struct lab_record *record), void *data,
                    struct error *err) NESTOR_CHECKED;
 /* Writes the lab's row: inserts with a new id, or updates spec and file of the one with that name and takes back its
- * `removing`. id[17] out. */
+ * `removing`. id[17] out: new_id for a new row, a random one if that is NULL. */
 int state_lab_put(struct state *s, const char *name, const char *file, const char *spec, size_t spec_len,
-                  char id[LAB_ID_LEN + 1], struct error *err) NESTOR_CHECKED;
+                  const char *new_id, char id[LAB_ID_LEN + 1], struct error *err) NESTOR_CHECKED;
 int state_lab_set_removing(struct state *s, const char *lab_id, struct error *err) NESTOR_CHECKED;
 /* Forgets the lab, its hosts, machines and evidence, in one transaction. Its runs and journal stay as history (the
  * newest 10,000 entries of all labs). */
@@ -121,6 +121,8 @@ void state_rollback(struct state *s);
 
 int state_host_put(struct state *s, const char *lab_id, const struct host_record *host,
                    struct error *err) NESTOR_CHECKED;
+/* Does nothing while a machine is recorded on it: what is recorded can always be found. */
+int state_host_forget(struct state *s, const char *lab_id, const char *name, struct error *err) NESTOR_CHECKED;
 /* Inserts or replaces the row of that path. */
 int state_machine_put(struct state *s, const char *lab_id, const struct machine_record *m,
                       struct error *err) NESTOR_CHECKED;

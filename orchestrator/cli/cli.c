@@ -49,11 +49,10 @@ static int unknown_command(const char *word, struct error *err) {
     size_t n = 0;
     for (const struct cli_command *const *c = commands; *c && n < 64; c++)
         names[n++] = (*c)->name;
-    const char *near = nearest_word(word, names, n);
     error_set(err, ERR_USAGE, NULL, "there is no command '%s'", word);
-    if (near)
-        return error_mend(err, "did you mean 'nestor %s'?", near);
-    return error_mend(err, "'nestor --help' lists the commands");
+    if (word[0] == '-')
+        return error_mend(err, "options stand after the command: nestor COMMAND %s", word);
+    return mend_with_words(err, word, names, n);
 }
 
 static int run_command(struct cli *cli, int argc, char **argv, struct error *err) {
@@ -76,6 +75,40 @@ static bool is_word(const char *word, const char *a, const char *b, const char *
     return strcmp(word, a) == 0 || strcmp(word, b) == 0 || strcmp(word, c) == 0;
 }
 
+/* "nestor help [COMMAND]" */
+static int help(const char *about, struct error *err) {
+    const struct cli_command *command = about ? command_find(about) : NULL;
+    if (about && strcmp(about, "--markdown") == 0)
+        help_print_markdown(stdout);
+    else if (command)
+        help_print_command(command, stdout);
+    else if (about)
+        return unknown_command(about, err);
+    else
+        help_print(stdout);
+    return NESTOR_DONE;
+}
+
+static int dispatch(struct cli *cli, int argc, char **argv, struct error *err) {
+    if (is_word(argv[1], "--help", "-h", "help"))
+        return help(argv[2], err);
+    return catch_signals(cli, err) ? -1 : run_command(cli, argc, argv, err);
+}
+
+static void print_error(const struct error *err) {
+    error_print(err, isatty(STDERR_FILENO) && !getenv("NO_COLOR"), stderr);
+}
+
+/* What was to be said may not have arrived. A reader that left has seen what it wanted. */
+static int end_output(int code) {
+    struct error err = {0};
+    if (fflush(stdout) == 0 || errno == EPIPE)
+        return code;
+    error_set_errno(&err, errno, "standard output", "cannot write to it");
+    print_error(&err);
+    return code == NESTOR_DONE || code == NESTOR_CHANGES ? NESTOR_FAILED : code;
+}
+
 int cli_main(int argc, char **argv) {
     struct cli cli = {.color = isatty(STDOUT_FILENO) && !getenv("NO_COLOR"), .live = isatty(STDERR_FILENO)};
     struct error err = {0};
@@ -90,22 +123,10 @@ int cli_main(int argc, char **argv) {
         puts("nestor " NESTOR_VERSION);
         return NESTOR_DONE;
     }
-    if (is_word(argv[1], "--help", "-h", "help")) {
-        const struct cli_command *about = argc > 2 ? command_find(argv[2]) : NULL;
-        if (argc > 2 && strcmp(argv[2], "--markdown") == 0)
-            help_print_markdown(stdout);
-        else if (about)
-            help_print_command(about, stdout);
-        else
-            help_print(stdout);
-        return NESTOR_DONE;
-    }
-    int code = catch_signals(&cli, &err) ? -1 : run_command(&cli, argc, argv, &err);
+    int code = dispatch(&cli, argc, argv, &err);
     if (code < 0) {
-        error_print(&err, isatty(STDERR_FILENO) && !getenv("NO_COLOR"), stderr);
+        print_error(&err);
         code = exit_code_of(&err);
     }
-    if (fflush(stdout) != 0 && errno != EPIPE && code == NESTOR_DONE)
-        code = NESTOR_FAILED;
-    return code;
+    return end_output(code);
 }

@@ -15,7 +15,7 @@ enum {
     NESTOR_DONE = 0,
     NESTOR_FAILED = 1,
     NESTOR_USAGE = 2,   /* usage or spec error */
-    NESTOR_CHANGES = 3, /* plan: there is something to do */
+    NESTOR_CHANGES = 3, /* plan, gc: there is something to do */
     NESTOR_PARTLY = 4,  /* some of it is done */
     NESTOR_INTERRUPTED = 130,
 };
@@ -29,7 +29,7 @@ struct option_spec {
     char letter;      /* 'y': -y; 0 if none */
     enum option_type type;
     size_t offset;
-    const char *value; /* "FILE", for the help; NULL for a flag */
+    const char *value; /* "FILE", for the help; "dot|mermaid": one of these; NULL for a flag */
     const char *help;
 };
 
@@ -40,8 +40,8 @@ struct cli;
 struct cli_command {
     const char *name;
     const char *summary;   /* one line */
-    const char *arguments; /* "FILE", "LAB[/MACHINE...] -- COMMAND..." */
-    enum argument_kind completes;
+    const char *arguments; /* "FILE", "LAB[/MACHINE...] -- COMMAND..."; "list|rm [NAME]": the first is one of these */
+    enum argument_kind completes;      /* ARGUMENT_WORD: one of these */
     const struct option_spec *options; /* ends with name NULL; may be NULL */
     size_t options_size;               /* of the options struct, at most OPTIONS_MAX */
     int min_args, max_args;            /* -1: any number */
@@ -80,6 +80,9 @@ void help_print_command(const struct cli_command *command, FILE *out);
 void help_print_markdown(FILE *out); /* docs/cli.md */
 void error_print(const struct error *err, bool color, FILE *out);
 int exit_code_of(const struct error *err);
+
+/* What to do about a word that is none of these: "did you mean 'list'? There are: list, build, rm". Returns -1. */
+int mend_with_words(struct error *err, const char *word, const char *const *words, size_t n);
 
 /* Asks "TEXT [y/N]" on the terminal. ERR_USAGE with the mend "--yes" when there is no terminal; false is a plain no. */
 int confirm(struct cli *cli, const char *text, bool *ret_yes, struct error *err) NESTOR_CHECKED;

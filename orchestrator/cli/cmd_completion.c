@@ -218,19 +218,33 @@ static int print_recorded(bool machines, struct error *err) {
     return failed;
 }
 
+static int write_bash(struct error *err) {
+    (void)err;
+    print_bash();
+    return 0;
+}
+
+static int write_zsh(struct error *err) {
+    (void)err;
+    print_zsh();
+    return 0;
+}
+
+static int write_labs(struct error *err) { return print_recorded(false, err); }
+
+static int write_machines(struct error *err) { return print_recorded(true, err); }
+
+static const struct {
+    const char *word;
+    int (*write)(struct error *err);
+} kinds[] = {{"bash", write_bash}, {"zsh", write_zsh}, {"labs", write_labs}, {"machines", write_machines}};
+
 static int run(struct cli *cli, const void *opts, int argc, char **argv, struct error *err) {
     (void)cli, (void)opts, (void)argc;
-    const char *what = argv[0];
-    int failed = 0;
-    if (strcmp(what, "bash") == 0)
-        print_bash();
-    else if (strcmp(what, "zsh") == 0)
-        print_zsh();
-    else if (strcmp(what, "labs") == 0 || strcmp(what, "machines") == 0)
-        failed = print_recorded(what[0] == 'm', err);
-    else
-        failed = error_set(err, ERR_USAGE, NULL, "completion: there is no '%s'; it is bash or zsh", what);
-    return failed ? -1 : NESTOR_DONE;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (strcmp(kinds[i].word, argv[0]) == 0)
+            return kinds[i].write(err) ? -1 : NESTOR_DONE;
+    return error_set(err, ERR_INTERNAL, NULL, "completion: '%s' is offered, but not there", argv[0]);
 }
 
 const struct cli_command cmd_completion = {

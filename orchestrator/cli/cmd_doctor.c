@@ -212,14 +212,14 @@ static void check_host(struct doctor *d, const struct known_host *host) {
         host->driver->close(hv);
 }
 
-static int find_hosts(const char *file, struct known_hosts *hosts, struct error *err) {
+static int find_hosts(const struct cli *cli, const char *file, struct known_hosts *hosts, struct error *err) {
     struct lab *lab = NULL;
     struct diagnostics diags = {0};
     if (!file) {
         hosts_add_local(hosts);
         return 0;
     }
-    int failed = lab_load(file, &lab, &diags, err);
+    int failed = lab_load(file, &lab, &diags, &cli->ctx, err);
     if (!failed)
         hosts_add_lab(hosts, lab);
     diagnostics_free(&diags);
@@ -227,31 +227,42 @@ static int find_hosts(const char *file, struct known_hosts *hosts, struct error 
     return failed;
 }
 
-static int check_hosts(struct doctor *d, const struct known_hosts *hosts, const char *only, struct error *err) {
-    size_t n = 0;
+static void check_hosts(struct doctor *d, const struct known_hosts *hosts, const char *only) {
+    for (size_t i = 0; i < hosts->n; i++)
+        if (!only || strcmp(hosts->items[i].name, only) == 0)
+            check_host(d, &hosts->items[i]);
+}
+
+static int check_name(const struct known_hosts *hosts, const char *only, const char *file, struct error *err) {
+    const char **names = xcalloc(hosts->n, sizeof *names);
+    bool found = !only;
     for (size_t i = 0; i < hosts->n; i++) {
-        if (only && strcmp(hosts->items[i].name, only) != 0)
-            continue;
-        check_host(d, &hosts->items[i]);
-        n++;
+        names[i] = hosts->items[i].name;
+        found = found || strcmp(names[i], only) == 0;
     }
-    if (n || !only)
-        return 0;
-    return error_set(err, ERR_NOT_FOUND, only, "there is no host of that name in the lab file");
+    if (!found && file) {
+        error_set(err, ERR_NOT_FOUND, only, "there is no host of that name in %s", file);
+        mend_with_words(err, only, names, hosts->n);
+    } else if (!found) {
+        error_set(err, ERR_USAGE, only, "a host other than this machine is one of a lab file");
+        error_mend(err, "name the lab file: nestor doctor FILE --host %s", only);
+    }
+    free(names);
+    return found ? 0 : -1;
 }
 
 static int examine(struct doctor *d, const char *file, const char *only, struct error *err) {
     struct known_hosts hosts = {0};
-    if (find_hosts(file, &hosts, err))
-        return -1;
-    check_build(d);
-    check_folder(d, "state directory", nestor_home, GIB);
-    check_folder(d, "image cache", nestor_cache, 4 * GIB);
-    check_state(d);
-    check_programs(d);
-    int failed = check_hosts(d, &hosts, only, err);
-    if (!failed)
+    int failed = find_hosts(d->cli, file, &hosts, err) || check_name(&hosts, only, file, err) ? -1 : 0;
+    if (!failed) {
+        check_build(d);
+        check_folder(d, "state directory", nestor_home, GIB);
+        check_folder(d, "image cache", nestor_cache, 4 * GIB);
+        check_state(d);
+        check_programs(d);
+        check_hosts(d, &hosts, only);
         check_images(d);
+    }
     hosts_free(&hosts);
     return failed;
 }
@@ -262,7 +273,7 @@ static int run(struct cli *cli, const void *opts, int argc, char **argv, struct 
     int failed = examine(&d, argc ? argv[0] : NULL, o->host, err);
     if (d.json && !failed)
         json_print(json_pack("{s:b, s:O}", "ok", d.counts[FAIL] == 0, "findings", d.json), stdout);
-    else if (!failed)
+    else if (!failed && !cli->quiet)
         printf("\n%zu ok, %zu warn, %zu fail\n", d.counts[OK], d.counts[WARN], d.counts[FAIL]);
     json_decref(d.json);
     return failed ? -1 : d.counts[FAIL] ? NESTOR_FAILED : NESTOR_DONE;

@@ -4,8 +4,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "cli/cli.h"
-#include "nestor/state.h"
+#include "cli/session.h"
 #include "ui/text.h"
 #include "ui/ui.h"
 
@@ -29,6 +28,7 @@ struct reading {
     const struct events_options *options;
     const char *lab; /* NULL: every lab */
     bool color, utf8;
+    bool found;            /* there was an entry of it */
     struct buffer *newest; /* a ring of lines; with room 0 they are written at once */
     size_t room, nlines;   /* nlines: all that came */
     int64_t last;          /* greatest id so far */
@@ -130,6 +130,7 @@ static void take_entry(void *data, const struct journal_record *j) {
     cleanup_buffer struct buffer direct = {0};
     if (!is_news(r, j) || (r->lab && strcmp(r->lab, j->lab) != 0))
         return;
+    r->found = true;
     struct buffer *line = r->room ? &r->newest[r->nlines++ % r->room] : &direct;
     buffer_clear(line);
     if (r->options->json)
@@ -165,21 +166,34 @@ static int follow(struct reading *r, struct state *state, const struct context *
     return NESTOR_DONE;
 }
 
+/* A lab that is gone has entries, one that is new is recorded: what has neither was never there. */
+static int check_known(const struct reading *r, struct state *state, struct error *err) {
+    struct lab_record *record = NULL;
+    int failed = r->lab && !r->found ? state_lab_find(state, r->lab, &record, err) : 0;
+    lab_record_free(record);
+    return failed;
+}
+
+static int show(struct reading *r, struct state *state, const struct context *ctx, struct error *err) {
+    r->room = r->options->all ? 0 : r->options->limit ? r->options->limit : DEFAULT_LIMIT;
+    r->newest = xcalloc(r->room, sizeof *r->newest);
+    int code = read_journal(r, state, err) || check_known(r, state, err) ? -1 : NESTOR_DONE;
+    write_newest(r);
+    if (code == NESTOR_DONE && r->options->follow)
+        code = follow(r, state, ctx, err);
+    free(r->newest);
+    free(r->unfinished);
+    return code;
+}
+
 static int run(struct cli *cli, const void *opts, int argc, char **argv, struct error *err) {
-    const struct events_options *o = opts;
     const char *home = nestor_home(err);
+    cleanup_free char *lab = NULL;
     struct state *state = NULL;
-    if (!home || state_open(home, &state, err))
+    if (!home || (argc && lab_named(cli, argv[0], &lab, err)) || state_open(home, &state, err))
         return -1;
-    struct reading r = {.options = o, .lab = argc ? argv[0] : NULL, .color = cli->color, .utf8 = terminal_is_utf8()};
-    r.room = o->all ? 0 : o->limit ? o->limit : DEFAULT_LIMIT;
-    r.newest = xcalloc(r.room, sizeof *r.newest);
-    int code = read_journal(&r, state, err) ? -1 : NESTOR_DONE;
-    write_newest(&r);
-    if (code == NESTOR_DONE && o->follow)
-        code = follow(&r, state, &cli->ctx, err);
-    free(r.newest);
-    free(r.unfinished);
+    struct reading r = {.options = opts, .lab = lab, .color = cli->color, .utf8 = terminal_is_utf8()};
+    int code = show(&r, state, &cli->ctx, err);
     state_close(state);
     return code;
 }

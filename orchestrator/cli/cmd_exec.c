@@ -27,27 +27,12 @@ static char *script_of(int argc, char **argv) {
     return buffer_steal(&script);
 }
 
-static int find_row(const struct session *s, const char *path, uint32_t *ret, struct error *err) {
-    *ret = inventory_find(s->inv, path);
-    if (*ret != LAB_NONE)
-        return 0;
-    const char *paths[256];
-    size_t n = 0;
-    for (size_t i = 0; i < s->inv->nrows && n < 256; i++)
-        paths[n++] = s->inv->rows[i].path;
-    const char *near = nearest_word(path, paths, n);
-    error_set(err, ERR_NOT_FOUND, path, "there is no such machine in lab '%s'", s->lab_name);
-    if (near)
-        return error_mend(err, "did you mean '%s'?", near);
-    return error_mend(err, "'nestor status %s' shows its machines", s->lab_name);
-}
-
 static int execute(struct session *s, const char *path, int argc, char **argv, unsigned timeout, struct error *err) {
     uint32_t row;
     struct access *access;
     struct context reaching = context_timeout(&s->cli->ctx, (int64_t)(timeout ? timeout : 30) * 1000);
     cleanup_command_result struct command_result result = {0};
-    if (session_reach(s, s->lab != NULL, NULL, err) || find_row(s, path, &row, err) ||
+    if (session_reach(s, s->lab != NULL, NULL, err) || session_find_machine(s, path, &row, err) ||
         reach_wait(s->reach, row, &access, &reaching, err))
         return -1;
     cleanup_free char *script = script_of(argc, argv);

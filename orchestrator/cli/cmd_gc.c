@@ -182,10 +182,10 @@ static void show(const struct collection *c, bool as_json) {
         json_print(json_pack("{s:o, s:i}", "orphans", found, "hosts_not_asked", (int)c->nunasked), stdout);
         return;
     }
-    if (!c->n)
+    if (c->n)
+        puts("Left over, and of no lab there is:");
+    else if (!c->cli->quiet)
         puts("Nothing is left over.");
-    else
-        printf("Left over, and of no lab there is:\n");
     for (size_t i = 0; i < c->n; i++)
         print_orphan(&c->items[i], terminal_is_utf8());
     fflush(stdout);

@@ -16,11 +16,11 @@ static const struct option_spec options[] = {
 static bool is_file(const char *text) { return strcmp(text, "-") == 0 || access(text, F_OK) == 0; }
 
 /* As the file describes it: no state, no hypervisor. */
-static int graph_file(const char *file, const char *format, struct error *err) {
+static int graph_file(const struct cli *cli, const char *file, const char *format, struct error *err) {
     struct lab *lab = NULL;
     struct inventory *inv = NULL;
     struct diagnostics diags = {0};
-    int failed = lab_load(file, &lab, &diags, err) || inventory_build("", lab->name, lab, NULL, &inv, err);
+    int failed = lab_load(file, &lab, &diags, &cli->ctx, err) || inventory_build("", lab->name, lab, NULL, &inv, err);
     if (!failed)
         graph_print(inv, NULL, format, stdout);
     diagnostics_free(&diags);
@@ -48,9 +48,7 @@ static int run(struct cli *cli, const void *opts, int argc, char **argv, struct 
     (void)argc;
     const struct graph_options *o = opts;
     const char *format = o->format ? o->format : "dot";
-    if (strcmp(format, "dot") != 0 && strcmp(format, "mermaid") != 0)
-        return error_set(err, ERR_USAGE, NULL, "graph: --format is dot or mermaid, not '%s'", format);
-    return is_file(argv[0]) ? graph_file(argv[0], format, err) : graph_lab(cli, argv[0], format, err);
+    return is_file(argv[0]) ? graph_file(cli, argv[0], format, err) : graph_lab(cli, argv[0], format, err);
 }
 
 const struct cli_command cmd_graph = {

@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "cli/recorded.h"
+#include "cli/templates.h"
 #include "nestor/image.h"
 #include "nestor/state.h"
 #include "ui/text.h"
@@ -56,8 +57,10 @@ static void list_image(void *data, const char *name, const struct image *image) 
 static int list(struct cli *cli, const struct image_options *o, const char *name, struct error *err) {
     (void)cli;
     struct listing l = {.json = o->json ? json_array() : NULL};
-    if (name)
-        return error_set(err, ERR_USAGE, NULL, "image: list takes no name");
+    if (name) {
+        error_set(err, ERR_USAGE, NULL, "image: list takes no name");
+        return error_mend(err, "'nestor image list' shows all; 'nestor image verify %s' looks at one", name);
+    }
     int failed = image_list(list_image, &l, err);
     if (o->json && !failed)
         json_print(json_incref(l.json), stdout);
@@ -73,6 +76,8 @@ static int build(struct cli *cli, const struct image_options *o, const char *nam
     struct template template = {.name = name, .format = "qcow2"};
     struct image *image = NULL;
     struct error why = {0};
+    if (image_check(&template, err))
+        return err->code == ERR_NOT_FOUND ? mend_with_images(name, err) : -1;
     struct progress *progress = progress_open(stderr, cli->live, cli->live && cli->color, cli->quiet);
     struct event_sink *sink = progress_sink(progress);
     int64_t began = clock_ms();
@@ -96,15 +101,20 @@ static int build(struct cli *cli, const struct image_options *o, const char *nam
 /* --- verify --- */
 
 struct verifying {
+    const struct cli *cli;
     const char *only; /* NULL: all that are built */
     json_t *json;
+    bool known; /* there is a recipe of that name, if no image */
     size_t nfailed, nseen;
 };
 
 static void verify_image(void *data, const char *name, const struct image *image) {
     struct verifying *v = data;
     struct error why = {0};
-    if (!image || (v->only && strcmp(v->only, name) != 0))
+    if (v->only && strcmp(v->only, name) != 0)
+        return;
+    v->known = true;
+    if (!image || cancel_fired(&v->cli->cancel))
         return;
     int failed = image_verify(image, &why);
     v->nseen++;
@@ -116,21 +126,29 @@ static void verify_image(void *data, const char *name, const struct image *image
         json_array_append_new(v->json, json);
     } else if (failed) {
         error_print(&why, false, stdout);
-    } else {
+    } else if (!v->cli->quiet) {
         printf("%s: whole: its files have the checksums of its manifest\n", name);
     }
 }
 
-static int verify(struct cli *cli, const struct image_options *o, const char *name, struct error *err) {
-    (void)cli;
-    struct verifying v = {.only = name, .json = o->json ? json_array() : NULL};
-    int failed = image_list(verify_image, &v, err);
-    if (!failed && name && !v.nseen) {
-        error_set(err, ERR_NOT_FOUND, name, "there is no such image, or it is not built");
-        failed = error_mend(err, "run 'nestor image list'");
+static int not_there(const char *name, bool known, struct error *err) {
+    if (known) {
+        error_set(err, ERR_NOT_FOUND, name, "the image has not been built yet");
+        return error_mend(err, "run 'nestor image build %s'", name);
     }
+    error_set(err, ERR_NOT_FOUND, name, "there is no such image");
+    return mend_with_images(name, err);
+}
+
+static int verify(struct cli *cli, const struct image_options *o, const char *name, struct error *err) {
+    struct verifying v = {.cli = cli, .only = name, .json = o->json ? json_array() : NULL};
+    int failed = image_list(verify_image, &v, err) || context_check(&cli->ctx, name, "verifying images", err) ? -1 : 0;
+    if (!failed && name && !v.nseen)
+        failed = not_there(name, v.known, err);
     if (o->json && !failed)
         json_print(json_incref(v.json), stdout);
+    else if (!failed && !v.nseen && !cli->quiet)
+        puts("No image is built yet.");
     json_decref(v.json);
     return failed ? -1 : v.nfailed ? NESTOR_FAILED : NESTOR_DONE;
 }
@@ -168,8 +186,10 @@ static int check_unused(const char *name, struct error *err) {
 
 static int rm(struct cli *cli, const struct image_options *o, const char *name, struct error *err) {
     (void)o;
-    if (check_unused(name, err) || image_remove(name, err))
+    if (check_unused(name, err))
         return -1;
+    if (image_remove(name, err))
+        return err->code == ERR_NOT_FOUND ? mend_with_images(name, err) : -1;
     if (!cli->quiet)
         printf("%s: removed from the cache\n", name);
     return NESTOR_DONE;
@@ -193,7 +213,7 @@ static int run(struct cli *cli, const void *opts, int argc, char **argv, struct 
         }
         return actions[i].run(cli, opts, argc > 1 ? argv[1] : NULL, err);
     }
-    return error_set(err, ERR_USAGE, NULL, "image: there is no '%s'; it is list, build, verify or rm", argv[0]);
+    return error_set(err, ERR_INTERNAL, NULL, "image: '%s' is offered, but not there", argv[0]);
 }
 
 const struct cli_command cmd_image = {

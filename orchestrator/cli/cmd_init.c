@@ -83,6 +83,25 @@ static int list_starters(struct error *err) {
     return NESTOR_DONE;
 }
 
+static int mend_with_starters(const char *name, struct error *err) {
+    cleanup_free char *folder = templates_path("labs");
+    struct dirent **entries;
+    int n = scandir(folder, &entries, is_starter, alphasort);
+    if (n < 0)
+        return error_mend(err, "there are none in %s: NESTOR_TEMPLATES names the folder of nestor's templates", folder);
+    const char **words = xcalloc((size_t)n, sizeof *words);
+    for (int i = 0; i < n; i++) {
+        entries[i]->d_name[strlen(entries[i]->d_name) - strlen(".yaml")] = '\0';
+        words[i] = entries[i]->d_name;
+    }
+    mend_with_words(err, name, words, (size_t)n);
+    for (int i = 0; i < n; i++)
+        free(entries[i]);
+    free(entries);
+    free(words);
+    return -1;
+}
+
 /* --- one starter --- */
 
 static int find_starter(const char *name, struct buffer *ret, struct error *err) {
@@ -95,7 +114,7 @@ static int find_starter(const char *name, struct buffer *ret, struct error *err)
         return -1;
     }
     error_set(err, ERR_USAGE, NULL, "there is no starter '%s'", name);
-    return error_mend(err, "'nestor init --list' shows those there are");
+    return mend_with_starters(name, err);
 }
 
 /* The starter, as a file of the user's own: the schema is named by where it is, and the lab as the user likes. */

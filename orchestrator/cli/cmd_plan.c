@@ -39,7 +39,7 @@ const struct cli_command cmd_plan = {
     .min_args = 1,
     .max_args = 1,
     .details = "Compares the lab file with what was made and with what is there now. Exits with 0 if there is nothing\n"
-               "to do and with 3 if there are changes.",
+               "to do and with 3 if there are changes. '-' reads the file from standard input.",
     .examples = "  nestor plan lab.yaml\n  nestor plan lab.yaml --json | jq '.steps[].step'",
     .run = run,
 };

@@ -89,10 +89,13 @@ static int write_config(struct session *s, const char *config, struct error *err
 
 static int hand_over(struct session *s, const char *config, const char *path, int argc, char **argv,
                      struct error *err) {
-    uint32_t at = inventory_find(s->inv, path);
-    if (at == LAB_NONE || !s->inv->rows[at].recorded || !s->inv->rows[at].recorded->address[0]) {
-        error_set(err, ERR_NOT_FOUND, path, "no address is known of such a machine");
-        return error_mend(err, "'nestor status %s' shows the machines; 'nestor up' brings them up", s->lab_name);
+    uint32_t at;
+    if (session_find_machine(s, path, &at, err))
+        return -1;
+    const struct machine_record *recorded = s->inv->rows[at].recorded;
+    if (!recorded || !recorded->address[0]) {
+        error_set(err, ERR_NOT_FOUND, path, "no address is known where SSH would reach it");
+        return error_mend(err, "'nestor up' brings it up; if it is up already: nestor exec %s -- COMMAND", path);
     }
     const char **args = xcalloc((size_t)argc + 6, sizeof *args);
     size_t n = 0;

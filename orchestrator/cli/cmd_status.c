@@ -92,7 +92,8 @@ const struct cli_command cmd_status = {
     .min_args = 0,
     .max_args = 1,
     .details =
-        "Asks the hypervisors; nothing is shown from memory that could be asked. Without LAB: the labs there are.",
+        "Asks the hypervisors; nothing is shown from memory that could be asked. Without LAB: the labs there are.\n"
+        "Wherever a LAB is wanted, its lab file may be named instead.",
     .examples = "  nestor status quickstart\n  nestor status quickstart --json | jq -r .state",
     .run = run,
 };

@@ -21,16 +21,6 @@ static void warn_of_other_file(const struct session *s) {
         fprintf(stderr, "note: lab '%s' was last brought up from %s\n", s->lab_name, s->record->file);
 }
 
-/* The first up of a lab gives it its id and secret, and with them its machines' names: so it is planned again. */
-static int commit_to(struct session *s, struct event_sink *sink, struct plan **plan, struct error *err) {
-    bool first = !s->record;
-    if (!first && (*plan)->nchanges == 0)
-        return session_record(s, err);
-    plan_free(*plan);
-    *plan = NULL;
-    return session_record(s, err) || work_plan_up(s, sink, plan, err) ? -1 : 0;
-}
-
 static void print_result(struct session *s, struct cli *cli) {
     struct view view;
     struct error ignored = {0};
@@ -67,7 +57,7 @@ static int bring_up(struct session *s, const struct up_options *o, struct error 
         code = NESTOR_FAILED;
         goto out;
     }
-    if (commit_to(s, progress_sink(progress), &plan, err))
+    if (session_record(s, err))
         goto out;
     code = nothing ? NESTOR_DONE : work_run(s, plan, hosts, o->parallel, progress, &result, err);
     progress_close(progress);
@@ -103,7 +93,8 @@ const struct cli_command cmd_up = {
     .max_args = 1,
     .details = "Shows the plan and asks, unless --yes. What is already as it should be is left alone, so 'up' also\n"
                "continues after an interruption, repairs what was stopped or destroyed, and applies a changed file.\n"
-               "Ctrl-C stops at a safe point; run it again to continue. Exits with 4 if only a part could be done.",
+               "Ctrl-C stops at a safe point; run it again to continue. Exits with 4 if only a part could be done.\n"
+               "'-' reads the file from standard input.",
     .examples = "  nestor up lab.yaml\n  nestor up lab.yaml --yes --quiet",
     .run = run,
 };

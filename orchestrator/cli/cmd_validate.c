@@ -69,7 +69,7 @@ static int validate(const struct cli *cli, const char *file, json_t *json, bool 
     struct lab *lab = NULL;
     struct diagnostics diags = {0};
     struct error why = {0};
-    int failed = lab_load(file, &lab, &diags, &why);
+    int failed = lab_load(file, &lab, &diags, &cli->ctx, &why);
     if (failed && why.code != ERR_SPEC) {
         *err = why;
     } else {

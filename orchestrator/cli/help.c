@@ -32,7 +32,7 @@ void help_print(FILE *out) {
         fprintf(out, "  %-12s %s\n", (*c)->name, (*c)->summary);
     fputs("\n'nestor COMMAND --help' tells more about one of them.\n"
           "State is kept in $NESTOR_HOME, or else in ~/.local/state/nestor and ~/.cache/nestor.\n\n"
-          "Exit status: 0 done, 1 failed, 2 usage or lab file error, 3 'plan' found changes, 4 partly done,\n"
-          "130 interrupted.\n",
+          "Exit status: 0 done, 1 failed, 2 usage or lab file error, 3 something to do ('plan', 'gc'),\n"
+          "4 partly done, 130 interrupted.\n",
           out);
 }

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "nestor/lab.h"
 #include "ui/ui.h"
 
 static void print_part(const char *label, enum tint how, const char *text, bool color, FILE *out) {
@@ -27,6 +28,16 @@ void error_print(const struct error *err, bool color, FILE *out) {
     fputc('\n', out);
     print_part("mend", TINT_BOLD, err->mend, color, out);
     print_part("note", TINT_DIM, err->note, color, out);
+}
+
+int mend_with_words(struct error *err, const char *word, const char *const *words, size_t n) {
+    cleanup_buffer struct buffer all = {0};
+    const char *near = nearest_word(word, words, n);
+    for (size_t i = 0; i < n; i++)
+        buffer_printf(&all, "%s%s", i ? ", " : "", words[i]);
+    if (!near)
+        return error_mend(err, "there are: %s", buffer_str(&all));
+    return error_mend(err, "did you mean '%s'? There are: %s", near, buffer_str(&all));
 }
 
 int exit_code_of(const struct error *err) {

@@ -52,12 +52,21 @@ static int load_record(struct session *s, struct error *err) {
     return state_lab_load(s->state, s->lab_id, &s->contents, err) || load_secret(s, err) ? -1 : 0;
 }
 
+/* A lab that was never brought up has its id and its secret from the start, so that what is planned is what will be
+ * made; session_record puts them on disk. */
+static int be_new(struct session *s, struct error *err) {
+    if (lab_id_new(s->lab_id, err) || secret_new(&s->secret, err))
+        return -1;
+    s->has_secret = s->secret_unsaved = true;
+    return 0;
+}
+
 int session_from_file(struct session *s, struct cli *cli, const char *file, const char *verb, struct error *err) {
     struct diagnostics diags = {0};
     cleanup_buffer struct buffer text = {0};
     if (open_state(s, cli, err))
         return -1;
-    int failed = lab_load(file, &s->lab, &diags, err);
+    int failed = lab_load(file, &s->lab, &diags, &cli->ctx, err);
     diagnostics_print(&diags, file, &text);
     if (diags.nerrors > 1 || (diags.n && !failed)) /* one error alone is told by err */
         fputs(buffer_str(&text), stderr);
@@ -65,33 +74,62 @@ int session_from_file(struct session *s, struct cli *cli, const char *file, cons
     if (failed)
         return -1;
     s->lab_name = xstrdup(s->lab->name);
-    memcpy(s->lab_id, "0000000000000000", sizeof s->lab_id); /* until session_record gives it one */
-    return take_lock(s, verb, err) || load_record(s, err) ? -1 : 0;
+    if (take_lock(s, verb, err) || load_record(s, err))
+        return -1;
+    return s->record ? 0 : be_new(s, err);
 }
 
-/* "lab.yaml" -> its lab's name, as docker compose takes its file. NULL: not a file. */
-static char *name_in_file(const char *text) {
-    size_t n = strlen(text);
+/* No lab's name has a dot in it. */
+static bool names_file(const char *word) {
+    const char *dot = strrchr(word, '.');
+    return dot && (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0);
+}
+
+int lab_named(const struct cli *cli, const char *word, char **ret, struct error *err) {
     struct lab *lab = NULL;
     struct diagnostics diags = {0};
-    char *name = NULL;
-    bool looks = (n > 5 && strcmp(text + n - 5, ".yaml") == 0) || (n > 4 && strcmp(text + n - 4, ".yml") == 0);
-    if (looks && lab_load(text, &lab, &diags, NULL) == 0)
-        name = xstrdup(lab->name);
+    if (!names_file(word)) {
+        *ret = xstrdup(word);
+        return 0;
+    }
+    int failed = lab_load(word, &lab, &diags, &cli->ctx, err);
+    if (!failed)
+        *ret = xstrdup(lab->name);
+    else if (err && err->code == ERR_NOT_FOUND)
+        error_mend(err, "name the lab itself: 'nestor status' lists the labs");
+    if (failed)
+        error_context(err, "looking for the lab's name in it");
     diagnostics_free(&diags);
     lab_free(lab);
-    return name;
+    return failed;
+}
+
+static void note_lab(void *data, const struct journal_record *r) {
+    const char **sought = data;
+    if (*sought && strcmp(r->lab, *sought) == 0)
+        *sought = NULL;
+}
+
+/* Whether the history tells of the lab. */
+static bool was_there(const struct session *s) {
+    const char *sought = s->lab_name;
+    return s->state && sought && state_journal_each(s->state, NULL, 0, 0, note_lab, &sought, NULL) == 0 && !sought;
+}
+
+static int tell_not_found(const struct session *s, struct error *err) {
+    if (!err || err->code != ERR_NOT_FOUND || !was_there(s))
+        return -1;
+    error_clear(err);
+    error_set(err, ERR_NOT_FOUND, s->lab_name, "the lab is down");
+    return error_mend(err, "'nestor up' with its lab file brings it up again");
 }
 
 int session_from_name(struct session *s, struct cli *cli, const char *name, const char *verb, struct error *err) {
-    if (open_state(s, cli, err))
+    if (open_state(s, cli, err) || lab_named(cli, name, &s->lab_name, err))
         return -1;
-    s->lab_name = name_in_file(name);
-    if (!s->lab_name)
-        s->lab_name = xstrdup(name);
     struct lab_record *there = NULL;
     if (state_lab_find(s->state, s->lab_name, &there, err)) /* before the lock: a typo makes no lock file */
-        return -1;
+        return tell_not_found(s, err);
     lab_record_free(there);
     if (take_lock(s, verb, err) || load_record(s, err))
         return -1;
@@ -104,16 +142,8 @@ int session_from_name(struct session *s, struct cli *cli, const char *name, cons
     return 0;
 }
 
-static void note_lab(void *data, const struct journal_record *r) {
-    const char **sought = data;
-    if (*sought && strcmp(r->lab, *sought) == 0)
-        *sought = NULL;
-}
-
 bool session_taken_down(const struct session *s, struct error *err) {
-    const char *sought = s->lab_name;
-    if (!s->state || s->record || !err || err->code != ERR_NOT_FOUND ||
-        state_journal_each(s->state, NULL, 0, 0, note_lab, &sought, NULL) || sought)
+    if (s->record || !err || err->code != ERR_NOT_FOUND || !was_there(s))
         return false;
     error_clear(err);
     return true;
@@ -125,7 +155,7 @@ static int make_directories(const struct session *s, struct error *err) {
 }
 
 static int ensure_secret(struct session *s, struct error *err) {
-    if (s->has_secret)
+    if (s->has_secret && !s->secret_unsaved)
         return 0;
     if (s->contents && s->contents->nmachines) {
         error_set(err, ERR_CONFLICT, s->lab_name,
@@ -133,21 +163,21 @@ static int ensure_secret(struct session *s, struct error *err) {
         return error_mend(err, "take it down and bring it up again: nestor down %s", s->lab_name);
     }
     cleanup_free char *path = session_path(s, "secret");
-    if (make_directories(s, err) || secret_new(&s->secret, err) || secret_save(&s->secret, path, err))
+    if (make_directories(s, err) || (!s->has_secret && secret_new(&s->secret, err)) ||
+        secret_save(&s->secret, path, err))
         return -1;
     s->has_secret = true;
+    s->secret_unsaved = false;
     return 0;
 }
 
 int session_record(struct session *s, struct error *err) {
     cleanup_free char *file = realpath(s->lab->file, NULL);
-    if (state_lab_put(s->state, s->lab_name, file ? file : "", s->lab->text, s->lab->text_len, s->lab_id, err))
-        return -1;
-    lab_record_free(s->record);
-    lab_contents_free(s->contents);
-    s->record = NULL;
-    s->contents = NULL;
-    return load_record(s, err) || ensure_secret(s, err) ? -1 : 0;
+    return state_lab_put(s->state, s->lab_name, file ? file : "", s->lab->text, s->lab->text_len, s->lab_id, s->lab_id,
+                         err) ||
+                   ensure_secret(s, err)
+               ? -1
+               : 0;
 }
 
 int session_reach(struct session *s, bool with_lab, struct event_sink *sink, struct error *err) {
@@ -187,4 +217,19 @@ int split_machine_path(const char *path, char **ret_lab, struct error *err) {
     }
     error_set(err, ERR_USAGE, path, "that is not the path of a machine");
     return error_mend(err, "write LAB/MACHINE or LAB/MACHINE/NESTED, as 'nestor status' shows them");
+}
+
+int session_find_machine(const struct session *s, const char *path, uint32_t *ret, struct error *err) {
+    *ret = inventory_find(s->inv, path);
+    if (*ret != LAB_NONE)
+        return 0;
+    const char *paths[256];
+    size_t n = 0;
+    for (size_t i = 0; i < s->inv->nrows && n < 256; i++)
+        paths[n++] = s->inv->rows[i].path;
+    const char *near = nearest_word(path, paths, n);
+    error_set(err, ERR_NOT_FOUND, path, "there is no such machine in lab '%s'", s->lab_name);
+    if (near)
+        return error_mend(err, "did you mean '%s'?", near);
+    return error_mend(err, "'nestor status %s' shows its machines", s->lab_name);
 }

@@ -20,9 +20,14 @@ struct session {
     char *lab_name;
     struct secret secret;
     bool has_secret;
+    bool secret_unsaved; /* of a lab that was never brought up: session_record saves it */
     struct inventory *inv;
     struct reach *reach;
 };
+
+/* The name of the lab a word stands for: the word itself, or, as docker compose takes its file, the name in the lab
+ * file it is. Caller frees. */
+int lab_named(const struct cli *cli, const char *word, char **ret, struct error *err) NESTOR_CHECKED;
 
 /* For plan and up: reads the file (its diagnostics go to standard error), then what is recorded of that lab. verb not
  * NULL: takes the lab's lock under that name. Leaves inv and reach to session_reach. */
@@ -35,7 +40,8 @@ int session_from_name(struct session *s, struct cli *cli, const char *name, cons
 /* After session_from_name failed: whether it is because the lab was taken down, as the history tells. Then err is
  * cleared: a lab that is down is no unknown lab. */
 bool session_taken_down(const struct session *s, struct error *err);
-/* Writes the lab's row and makes its secret, if that was not done yet. Reloads what is recorded. */
+/* Writes the lab's row and its secret, if that was not done yet. What was recorded before stays as it was read: the
+ * inventory borrows from it. */
 int session_record(struct session *s, struct error *err) NESTOR_CHECKED;
 /* Builds the inventory (`with_lab`: what is wanted too) and opens the reach. Replaces earlier ones. */
 int session_reach(struct session *s, bool with_lab, struct event_sink *sink, struct error *err) NESTOR_CHECKED;
@@ -48,6 +54,9 @@ int session_forget_files(const struct session *s, struct error *err) NESTOR_CHEC
 
 /* "quickstart/kvm1/web1" -> lab name (caller frees); the whole text is the machine's path. ERR_USAGE. */
 int split_machine_path(const char *path, char **ret_lab, struct error *err) NESTOR_CHECKED;
+
+/* After session_reach. ERR_NOT_FOUND, with the machine that was most likely meant. */
+int session_find_machine(const struct session *s, const char *path, uint32_t *ret, struct error *err) NESTOR_CHECKED;
 
 /* The picture of the lab for status and graph. view_free releases it; strings borrow from the session. */
 struct view {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/cli.h"
 #include "nestor/image.h"
 
 #define NAMES_MAX 64
@@ -20,15 +21,26 @@ static void take_name(void *data, const char *name, const struct image *image) {
         names->items[names->n++] = xstrdup(name);
 }
 
+static void names_free(struct names *names) {
+    for (size_t i = 0; i < names->n; i++)
+        free(names->items[i]);
+}
+#define cleanup_names __attribute__((cleanup(names_free)))
+
 static void suggest(const char *name, struct error *err) {
-    struct names names = {0};
-    if (image_list(take_name, &names, NULL) == 0) {
-        const char *near = nearest_word(name, (const char *const *)names.items, names.n);
-        if (near)
-            error_mend(err, "did you mean '%s'?", near);
-    }
-    for (size_t i = 0; i < names.n; i++)
-        free(names.items[i]);
+    cleanup_names struct names names = {.n = 0};
+    const char *near = NULL;
+    if (image_list(take_name, &names, NULL) == 0)
+        near = nearest_word(name, (const char *const *)names.items, names.n);
+    if (near)
+        error_mend(err, "did you mean '%s'?", near);
+}
+
+int mend_with_images(const char *name, struct error *err) {
+    cleanup_names struct names names = {.n = 0};
+    if (image_list(take_name, &names, NULL) || !names.n)
+        return -1;
+    return mend_with_words(err, name, (const char *const *)names.items, names.n);
 }
 
 /* A template of the catalogue has no place of its own in the file: the first machine that uses it is the place. */

@@ -8,5 +8,7 @@
 int template_check(const struct lab *lab, uint32_t template, struct error *err) NESTOR_CHECKED;
 /* The same for every template that a machine uses: one finding each, added to diags. */
 void templates_check(const struct lab *lab, struct diagnostics *diags);
+/* What to do about a name that no image has: those there are. Returns -1. */
+int mend_with_images(const char *name, struct error *err);
 
 #endif

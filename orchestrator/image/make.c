@@ -83,6 +83,13 @@ static int take_built_files(struct making *m, struct error *err) {
                                                                                                                 : 0;
 }
 
+/* Nothing is wrong with a build that was interrupted, and it may have been begun by 'up'. */
+static int mend_build(const struct entry *e, const char *log, struct error *err) {
+    if (err && err->code == ERR_CANCELLED)
+        return error_mend(err, "run the same command again");
+    return error_mend(err, "read %s, then run 'nestor image build %s'", log, e->key);
+}
+
 static int build(struct making *m, struct error *err) {
     const struct entry *e = m->entry;
     char hash[65];
@@ -94,7 +101,7 @@ static int build(struct making *m, struct error *err) {
     if (dir_make(m->out, 0755, NULL, err))
         return -1;
     if (recipe_run(e->key, m->out, m->stage, log, m->sink, m->ctx, err) || take_built_files(m, err))
-        return error_mend(err, "read %s, then run 'nestor image build %s'", log, e->key);
+        return mend_build(e, log, err);
     return 0;
 }
 

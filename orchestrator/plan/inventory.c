@@ -62,9 +62,11 @@ static int add_hosts(struct inventory *inv, const struct lab *lab, const struct 
     }
     for (size_t i = 0; contents && i < contents->nhosts; i++) {
         const struct host_record *h = &contents->hosts[i];
-        if (find_host(inv, h->name) == LAB_NONE &&
-            add_host(inv, h->name, h->driver, h->params, h->nparams, h->parallel, err))
+        if (find_host(inv, h->name) != LAB_NONE)
+            continue;
+        if (add_host(inv, h->name, h->driver, h->params, h->nparams, h->parallel, err))
             return -1;
+        inv->hosts[inv->nhosts - 1].left = lab != NULL;
     }
     return 0;
 }

@@ -336,27 +336,40 @@ static void begin(struct planner *p, const struct inventory *inv, const char *ve
         p->rows[i].reached = p->rows[i].entry = NO_STEP;
 }
 
+static bool removes_on(const struct plan *plan, size_t i, uint32_t host) {
+    return plan->steps[i].kind == STEP_REMOVE && plan->steps[i].host == host;
+}
+
+/* After all removals on the host, if there are any. */
+static void add_prune(struct planner *p, uint32_t host, const char *reason, bool change) {
+    uint32_t prune = add_step(
+        p, (struct step){.kind = STEP_PRUNE, .row = LAB_NONE, .host = host, .reason = reason, .change = change},
+        NO_STEP);
+    for (uint32_t i = 0; i < prune; i++)
+        if (removes_on(p->plan, i, host))
+            add_edge(p, i, prune);
+}
+
 int plan_up(const struct inventory *inv, struct plan **ret, struct error *err) {
     (void)err;
     struct planner p;
     begin(&p, inv, "up");
     for (uint32_t r = 0; r < inv->nrows; r++)
         plan_row(&p, r);
+    for (uint32_t h = 0; h < inv->nhosts; h++) /* it is left clean, for `down` will not come there */
+        if (inv->hosts[h].left)
+            add_prune(&p, h, "no longer in the lab file", true);
     finish(&p);
     *ret = p.plan;
     return 0;
 }
 
-/* After all removals on the host. Not only after some: a killed `up` may have brought images and no machine yet. */
-static void add_prune(struct planner *p, uint32_t host, const uint32_t *removes) {
-    uint32_t prune = add_step(
-        p, (struct step){.kind = STEP_PRUNE, .row = LAB_NONE, .host = host, .reason = "images no machine uses"},
-        NO_STEP);
-    for (uint32_t r = 0; r < p->inv->nrows; r++)
-        if (removes[r] != NO_STEP && p->inv->rows[r].host == host)
-            add_edge(p, removes[r], prune);
-    p->plan->steps[prune].change = p->plan->steps[prune].ndeps > 0;
-    p->plan->nchanges += p->plan->steps[prune].change;
+/* Not only after some removal: a killed `up` may have brought images and no machine yet. */
+static void prune_after_down(struct planner *p, uint32_t host) {
+    bool removes = false;
+    for (size_t i = 0; i < p->plan->nsteps && !removes; i++)
+        removes = removes_on(p->plan, i, host);
+    add_prune(p, host, "images no machine uses", removes);
 }
 
 /* Removing a machine removes everything inside it, so only the outermost ones need a step. A machine whose presence
@@ -365,20 +378,17 @@ int plan_down(const struct inventory *inv, struct plan **ret, struct error *err)
     (void)err;
     struct planner p;
     begin(&p, inv, "down");
-    uint32_t *removes = xmalloc((inv->nrows + 1) * sizeof *removes);
     for (uint32_t r = 0; r < inv->nrows; r++) {
         const struct row *row = &inv->rows[r];
-        removes[r] = NO_STEP;
         if (!row->recorded && (row->seen == SEEN_ABSENT || row->seen == SEEN_UNKNOWN))
             continue;
         p.plan->changes[r] = CHANGE_REMOVE;
         p.plan->reasons[r] = row->parent == LAB_NONE ? "down" : "goes with its hypervisor";
         if (row->parent == LAB_NONE)
-            removes[r] = add_row_step(&p, STEP_REMOVE, r, "down", true, NO_STEP);
+            add_row_step(&p, STEP_REMOVE, r, "down", true, NO_STEP);
     }
     for (uint32_t h = 0; h < inv->nhosts; h++)
-        add_prune(&p, h, removes);
-    free(removes);
+        prune_after_down(&p, h);
     finish(&p);
     *ret = p.plan;
     return 0;

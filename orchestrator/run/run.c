@@ -14,6 +14,7 @@
 struct entry {
     int64_t journal; /* id of its intent */
     int64_t started; /* clock_ms */
+    bool done;
     struct step_result result;
 };
 
@@ -170,6 +171,7 @@ static int finished(void *data, uint32_t task, enum outcome outcome, struct erro
     if (e->result.evidence)
         failed = state_evidence_put(r->state, r->inv->lab_id, path_of(r, s), e->result.evidence, err);
     if (outcome == OUTCOME_DONE) {
+        e->done = true;
         r->result->done++;
         tell(r, s, e, EVENT_STEP_DONE);
         failed = failed || state_journal_outcome(r->state, e->journal, "done", NULL, err) ||
@@ -315,6 +317,27 @@ static const char *outcome_of(const struct run_result *result) {
     return result->first.code == ERR_CANCELLED || !result->failed ? "cancelled" : "failed";
 }
 
+/* Not before the end: a machine that moves is recorded on the host it leaves until its new one is begun. */
+static int forget_left_hosts(const struct run *r, struct error *err) {
+    for (size_t i = 0; i < r->plan->nsteps; i++) {
+        const struct step *s = &r->plan->steps[i];
+        const struct inventory_host *host = &r->inv->hosts[s->host];
+        if (r->entries[i].done && s->kind == STEP_PRUNE && host->left &&
+            state_host_forget(r->state, r->inv->lab_id, host->name, err))
+            return -1;
+    }
+    return 0;
+}
+
+static int record_end(struct run *r, struct error *err) {
+    if (state_begin(r->state, err))
+        return -1;
+    int failed = forget_left_hosts(r, err) || state_run_end(r->state, r->id, outcome_of(r->result), err) ||
+                 state_commit(r->state, err);
+    state_rollback(r->state); /* does nothing after a commit */
+    return failed ? -1 : 0;
+}
+
 int run_plan(struct plan *plan, struct reach *reach, struct state *state, const struct secret *secret,
              const struct run_options *options, struct event_sink *sink, const struct context *ctx,
              struct run_result *ret, struct error *err) {
@@ -332,7 +355,7 @@ int run_plan(struct plan *plan, struct reach *reach, struct state *state, const 
         event_emit(sink, (struct event){.kind = EVENT_RUN_START, .text = plan->verb, .total = plan->nsteps});
         failed = run_tasks(&r, options->parallel, err);
         if (!failed)
-            failed = state_run_end(state, r.id, outcome_of(ret), err);
+            failed = record_end(&r, err);
         event_emit(sink, (struct event){.kind = EVENT_RUN_END, .text = failed ? "failed" : outcome_of(ret)});
     }
     clean_up(&r);
@@ -341,7 +364,9 @@ int run_plan(struct plan *plan, struct reach *reach, struct state *state, const 
     if (!ret->failed && !ret->skipped)
         return 0;
     if (!ret->failed)
-        return error_set(err, ERR_CANCELLED, plan->inventory->lab_name, "interrupted");
+        error_set(&ret->first, ERR_CANCELLED, plan->inventory->lab_name, "interrupted");
+    if (ret->first.code == ERR_CANCELLED)
+        error_mend(&ret->first, "run the same command again: it goes on where it stopped");
     if (err)
         *err = ret->first;
     return -1;

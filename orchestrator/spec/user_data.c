@@ -1,29 +1,12 @@
 /* `user-data:`, as text or as a file. */
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "nestor/file.h"
 #include "spec/draft.h"
 #include "spec/limits.h"
+#include "spec/plain_file.h"
 #include "spec/text.h"
 
 #define SHOWN 80
-
-/* O_NONBLOCK: a FIFO of that name must not hold nestor up; only a plain file has an end to read to. */
-static int read_plain_file(const char *path, struct buffer *ret, struct error *err) {
-    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return error_set_errno(err, errno, path, "it cannot be read");
-    if (!S_ISREG(st.st_mode))
-        return error_set(err, ERR_IO, path, "it is not a plain file");
-    if (fd_read(fd, SPEC_USER_DATA_MAX + 1, ret) < 0)
-        return error_set_errno(err, errno, path, "it cannot be read");
-    return 0;
-}
 
 static bool check_text(struct decoder *d, struct origin at, const char *text, size_t len) {
     struct text_fault fault;
@@ -42,7 +25,7 @@ static bool check_text(struct decoder *d, struct origin at, const char *text, si
 static const char *load(struct decoder *d, const char *path, struct origin at) {
     cleanup_buffer struct buffer content = {0};
     struct error err = {0};
-    if (read_plain_file(path, &content, &err) < 0)
+    if (plain_file_read(path, SPEC_USER_DATA_MAX + 1, &content, &err))
         spec_error(d->diags, at, "the file '%s': %s", text_excerpt(d->scratch, path, SHOWN), err.cause);
     else if (content.len > SPEC_USER_DATA_TOTAL_MAX - d->user_files_size)
         spec_error(d->diags, at, "the user-data files are larger than %zuMiB together", SPEC_USER_DATA_TOTAL_MAX >> 20);

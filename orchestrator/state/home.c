@@ -65,7 +65,10 @@ static int make_folders(char *path, struct error *err) {
     struct stat st;
     if (stat(path, &st) < 0)
         return error_set_errno(err, errno, path, "cannot look at the folder");
-    return S_ISDIR(st.st_mode) ? 0 : error_set(err, ERR_IO, path, "is not a folder");
+    if (S_ISDIR(st.st_mode))
+        return 0;
+    error_set(err, ERR_IO, path, "is not a folder");
+    return error_mend(err, "set NESTOR_HOME to a folder you can write to");
 }
 
 int folder_find(bool cache, char **ret, struct error *err) {

@@ -35,30 +35,39 @@ void lab_record_free(struct lab_record *r) {
 }
 
 struct names {
-    struct buffer text;
+    struct arena arena;
+    const char **items;
     size_t n;
 };
+
+static void names_free(struct names *names) { arena_free(&names->arena); }
 
 static int take_name(void *data, sqlite3_stmt *row, struct error *err) {
     (void)err;
     struct names *names = data;
-    if (names->n++ < NAMES_SHOWN)
-        buffer_printf(&names->text, "%s%s", names->n > 1 ? ", " : "", (const char *)sqlite3_column_text(row, 0));
+    names->items = arena_grown(&names->arena, names->items, names->n, sizeof *names->items);
+    names->items[names->n++] = column_text(&names->arena, row, 0);
     return 0;
 }
 
-/* A typo is mended by seeing the right names. */
+/* A typo is mended by seeing the right names; and who gave the path of a machine meant the lab it is in. */
 static int error_no_lab(struct state *s, const char *name, struct error *err) {
-    struct names names = {{0}, 0};
-    int r = sql_run(s, SQL_LAB_NAMES, NO_VALUES, take_name, &names, err);
-    if (r == 0 && names.n > NAMES_SHOWN)
-        buffer_printf(&names.text, " and %zu more", names.n - NAMES_SHOWN);
-    if (r == 0 && names.n)
-        error_set(err, ERR_NOT_FOUND, name, "no lab '%s'; labs: %s", name, buffer_str(&names.text));
-    else if (r == 0)
+    __attribute__((cleanup(names_free))) struct names names = {0};
+    if (sql_run(s, SQL_LAB_NAMES, NO_VALUES, take_name, &names, err))
+        return -1;
+    if (!names.n) {
         error_set(err, ERR_NOT_FOUND, name, "no lab '%s'; there are no labs", name);
-    buffer_free(&names.text);
-    return -1;
+        return error_mend(err, "'nestor up FILE' brings one up; 'nestor init' writes a first lab file");
+    }
+    cleanup_buffer struct buffer shown = {0};
+    for (size_t i = 0; i < names.n && i < NAMES_SHOWN; i++)
+        buffer_printf(&shown, "%s%s", i ? ", " : "", names.items[i]);
+    if (names.n > NAMES_SHOWN)
+        buffer_printf(&shown, " and %zu more", names.n - NAMES_SHOWN);
+    error_set(err, ERR_NOT_FOUND, name, "no lab '%s'; labs: %s", name, buffer_str(&shown));
+    cleanup_free char *lab = xstrndup(name, strcspn(name, "/"));
+    const char *near = nearest_word(lab, names.items, names.n);
+    return near ? error_mend(err, "did you mean '%s'?", near) : error_mend(err, "'nestor status' lists the labs");
 }
 
 int state_lab_find(struct state *s, const char *name, struct lab_record **ret, struct error *err) {
@@ -92,12 +101,12 @@ static int take_id(void *data, sqlite3_stmt *row, struct error *err) {
 }
 
 int state_lab_put(struct state *s, const char *name, const char *file, const char *spec, size_t spec_len,
-                  char id[LAB_ID_LEN + 1], struct error *err) {
-    char fresh[LAB_ID_LEN + 1], kept[LAB_ID_LEN + 1];
-    if (lab_id_new(fresh, err) ||
-        sql_run(s, SQL_LAB_PUT,
-                VALUES(text(fresh), text(name), text(file), text_n(spec, spec_len), integer(clock_unix())), take_id,
-                kept, err))
+                  const char *new_id, char id[LAB_ID_LEN + 1], struct error *err) {
+    char random[LAB_ID_LEN + 1], kept[LAB_ID_LEN + 1];
+    if ((!new_id && lab_id_new(random, err)) || sql_run(s, SQL_LAB_PUT,
+                                                        VALUES(text(new_id ? new_id : random), text(name), text(file),
+                                                               text_n(spec, spec_len), integer(clock_unix())),
+                                                        take_id, kept, err))
         return -1;
     memcpy(id, kept, sizeof kept);
     return 0;

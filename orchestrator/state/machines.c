@@ -122,6 +122,10 @@ int state_host_put(struct state *s, const char *lab_id, const struct host_record
         err);
 }
 
+int state_host_forget(struct state *s, const char *lab_id, const char *name, struct error *err) {
+    return sql_run(s, SQL_HOST_FORGET, VALUES(text(lab_id), text(name)), NULL, NULL, err);
+}
+
 int state_machine_put(struct state *s, const char *lab_id, const struct machine_record *m, struct error *err) {
     return sql_change_one(s, SQL_MACHINE_PUT,
                           VALUES(text(lab_id), text(m->path), text(m->name), text(m->parent), text(m->host),

@@ -38,6 +38,9 @@
       "INSERT INTO hosts (lab_id, name, driver, params, parallel) VALUES (?1, ?2, ?3, ?4, ?5)"                         \
       " ON CONFLICT (lab_id, name) DO UPDATE SET driver = excluded.driver, params = excluded.params,"                  \
       " parallel = excluded.parallel")                                                                                 \
+    X(SQL_HOST_FORGET, "forget a host",                                                                                \
+      "DELETE FROM hosts WHERE lab_id = ?1 AND name = ?2"                                                              \
+      " AND NOT EXISTS (SELECT 1 FROM machines WHERE lab_id = ?1 AND host = ?2)")                                      \
                                                                                                                        \
     X(SQL_MACHINES, "read the lab's machines",                                                                         \
       "SELECT path, name, parent, host, level, hypervisor, template, native_name, uuid, mac, digest, ssh_user,"        \

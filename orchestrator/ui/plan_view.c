@@ -27,8 +27,16 @@ static void count(const struct plan *plan, size_t counts[NCHANGES]) {
         counts[plan->changes[i]]++;
 }
 
+static size_t count_left(const struct plan *plan) {
+    size_t n = 0;
+    for (size_t i = 0; i < plan->inventory->nhosts; i++)
+        n += plan->inventory->hosts[i].left;
+    return n;
+}
+
 static void print_summary(const struct plan *plan, const size_t counts[NCHANGES], bool color, FILE *out) {
     const char *comma = "";
+    size_t left = count_left(plan);
     bool up = strcmp(plan->verb, "up") == 0;
     fprintf(out, "%sPlan:%s ", tint(color, TINT_BOLD), tint_end(color));
     for (size_t i = 0; i < sizeof summary_order / sizeof *summary_order; i++) {
@@ -38,6 +46,8 @@ static void print_summary(const struct plan *plan, const size_t counts[NCHANGES]
         fprintf(out, "%s%zu to %s", comma, counts[c], change_name(c));
         comma = ", ";
     }
+    if (left)
+        fprintf(out, "%s%zu host%s to forget", comma, left, left == 1 ? "" : "s");
     fputs(".\n", out);
 }
 
@@ -98,6 +108,15 @@ static void print_row(const struct plan *plan, size_t i, struct columns c, bool 
     fprintf(out, "%s\n", buffer_str(&line));
 }
 
+static void print_left(const struct inventory_host *host, bool color, FILE *out) {
+    bool utf8 = terminal_is_utf8();
+    cleanup_buffer struct buffer line = {0};
+    buffer_printf(&line, "  %s-%s   host ", tint(color, TINT_BAD), tint_end(color));
+    text_put_safe(&line, host->name, TEXT_NO_LIMIT, utf8);
+    buffer_printf(&line, "  %sforget%s  no longer in the lab file", tint(color, TINT_BAD), tint_end(color));
+    fprintf(out, "%s\n", buffer_str(&line));
+}
+
 void plan_print(const struct plan *plan, bool color, FILE *out) {
     const struct inventory *inv = plan->inventory;
     size_t counts[NCHANGES];
@@ -116,6 +135,9 @@ void plan_print(const struct plan *plan, bool color, FILE *out) {
     for (size_t i = 0; i < inv->nrows; i++)
         if (plan->changes[i] != CHANGE_NONE)
             print_row(plan, i, columns, color, out);
+    for (size_t i = 0; i < inv->nhosts; i++)
+        if (inv->hosts[i].left)
+            print_left(&inv->hosts[i], color, out);
     fputc('\n', out);
     print_summary(plan, counts, color, out);
 }

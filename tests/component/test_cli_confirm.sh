@@ -5,6 +5,7 @@ command -v script >/dev/null || exit 77
 write_lab box
 
 # answers TEXT COMMAND...: nestor on a terminal, and somebody who types TEXT once it asks. The terminal's text is `out`.
+# Nothing but nestor is on that terminal: a shell there would get a Ctrl-C as well, and could die of it first.
 answers() {
     text=$1
     shift
@@ -14,8 +15,11 @@ answers() {
         await grep -qF '[y/N]' out
         # shellcheck disable=SC2059 # with escapes
         printf "$text"
-        await test -e ended
-    } | timeout -s KILL 60 script -qefc "$NESTOR_BINARY_DIR/nestor $*; echo \$? >ended" out >/dev/null
+        await test -s ended # its end of input would be one on the terminal, too
+    } | {
+        timeout -s KILL 60 script -qefc "exec $NESTOR_BINARY_DIR/nestor $*" out >/dev/null
+        echo $? >ended
+    }
     status=$(cat ended)
     rm ended
 }
@@ -52,6 +56,7 @@ nothing_changed
 begin "Ctrl-C is no answer"
 answers '\003' up box.yaml
 expect_exit 130
+expect_out "error: interrupted while waiting for an answer" # it did not just die of the signal
 nothing_changed
 
 begin "yes"

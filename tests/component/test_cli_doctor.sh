@@ -11,8 +11,20 @@ has "$(jq -r '.findings[] | select(.check == "state directory") | .text' out)" "
 is "$(jq -r '.findings[] | select(.check == "state") | .text' out)" "the database opens"
 has "$(jq -r '.findings[] | select(.check == "nestor") | .text' out)" "built with libcurl "
 
+run 0 doctor one.yaml --host local
+has "$out" " ok, "
+run 0 doctor one.yaml --quiet
+hasnt "$out" " ok"
+
 run 1 doctor one.yaml --host other
-has "$err" "error: other: there is no host of that name in the lab file"
+has "$err" "error: other: there is no host of that name in one.yaml"
+has "$err" "mend: there are: local"
+is "$out" "" # nothing else is looked at before
+run 1 doctor one.yaml --host loacl
+has "$err" "mend: did you mean 'local'? There are: local"
+run 2 doctor --host esx
+has "$err" "error: esx: a host other than this machine is one of a lab file"
+has "$err" "mend: name the lab file: nestor doctor FILE --host esx"
 
 # Nothing in PATH: each program is told with its package.
 mkdir empty

@@ -28,6 +28,12 @@ expect_exit 0
 expect_out "box: down"
 nestor status box --json
 expect_json '. == {lab: "box", state: "down", machines: []}'
+for command in "verify box" "graph box" "exec box/kvm1 true" "ssh --config box"; do
+    # shellcheck disable=SC2086 # words
+    nestor $command
+    expect_exit 1
+    expect_error "box: the lab is down" "'nestor up' with its lab file brings it up again"
+done
 
 box_is_up "by its file"
 nestor down box.yaml --yes
@@ -80,12 +86,29 @@ nestor down crate --yes
 expect_gone crate
 
 begin "a lab that never was"
+for command in "down --yes" status verify graph events "ssh --config"; do
+    # shellcheck disable=SC2086 # words
+    nestor $command box
+    expect_exit 1
+    expect_error "box: no lab 'box'; there are no labs" "'nestor up FILE' brings one up"
+done
+
+box_is_up "by a file that is not there"
+nestor down boxes.yaml --yes
+expect_exit 1
+expect_error "boxes.yaml: looking for the lab's name in it: it cannot be read: No such file" "'nestor status' lists the labs"
+expect_up box
+
+box_is_up "by a file that is not valid"
+echo "memroy: 1" >>box.yaml
+for command in "down --yes" status events; do
+    # shellcheck disable=SC2086 # words
+    nestor $command box.yaml
+    expect_exit 2
+    expect_error "box.yaml:10:1: looking for the lab's name in it: unknown key 'memroy'"
+done
 nestor down box --yes
-expect_exit 1
-expect_error "box: no lab 'box'; there are no labs"
-nestor status box
-expect_exit 1
-expect_error "box: no lab 'box'; there are no labs"
+expect_exit 0
 
 box_is_up "up again makes a new lab with new keys"
 cp "$NESTOR_HOME"/labs/*/secret secret.first

@@ -44,6 +44,14 @@ nestor exec box/kvm1 --
 expect_exit 2
 expect_error "box/kvm1: exec: there is no command to run" "nestor ssh box/kvm1"
 
+what="ssh to a machine that is not there, and to one without an address"
+nestor ssh box/kvm1/web3
+expect_exit 1
+expect_error "box/kvm1/web3: there is no such machine in lab 'box'" "did you mean 'box/kvm1/web1'?"
+nestor ssh box/kvm1
+expect_exit 1
+expect_error "box/kvm1: no address is known where SSH would reach it" "nestor exec box/kvm1 -- COMMAND"
+
 what="a machine that is off, and one inside it"
 rm "$(machine box/kvm2)/on"
 nestor exec box/kvm2 -- true

@@ -21,6 +21,9 @@ run 0 validate class.yaml
 
 run 2 init x.yaml --template ../labs/count
 has "$err" "there is no starter '../labs/count'"
+run 2 init x.yaml --template qickstart
+has "$err" "mend: did you mean 'quickstart'? There are: "
+has "$err" ", count, "
 run 2 init x.yaml --name 'No Name'
 has "$err" "'No Name' cannot be the name of a lab"
 [ ! -e x.yaml ] || fail "x.yaml was written"
@@ -32,6 +35,9 @@ for file in "$NESTOR_TEMPLATES"/labs/*.yaml; do
     has "$out" "$(basename "$file" .yaml)  "
 done
 has "$out" "One guest hypervisor with two guests inside"
+
+NESTOR_TEMPLATES=/nowhere run 2 init y.yaml
+has "$err" "mend: there are none in /nowhere/labs: NESTOR_TEMPLATES names the folder"
 
 run 0 init -q quiet.yaml
 is "$out" ""

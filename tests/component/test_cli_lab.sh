@@ -7,6 +7,10 @@ run 0 events
 is "$out" ""
 run 0 gc
 is "$out" "Nothing is left over."
+run 0 gc --quiet
+is "$out" ""
+run 0 image verify
+is "$out" "No image is built yet."
 
 lab one
 lab two
@@ -28,10 +32,18 @@ has "$(tail -1 out)" "reach"
 run 0 events --all
 is "$(wc -l <out)" $((2 * all))
 has "$out" "one on local: small"
+run 0 events one.yaml --json
+is "$(jq -rs 'map(.lab) | unique | .[]' out)" one
+run 1 events onw
+has "$err" "error: onw: no lab 'onw'; labs: one, two"
+has "$err" "mend: did you mean 'one'?"
+run 1 events one/kvm1 --follow
+has "$err" "mend: did you mean 'one'?"
 
 # What happens while it follows is told; Ctrl-C ends it without fault.
 "$nestor" events two --follow --limit 1 >follow 2>/dev/null &
 follower=$!
+trap 'kill $follower 2>/dev/null || :; rm -rf "$work"' EXIT
 n=0
 until [ -s follow ]; do # it follows from here on
     n=$((n + 1))
@@ -50,6 +62,11 @@ got=0
 wait $follower || got=$?
 is "$got" 0
 
+run 0 events two
+has "$out" "two/kvm1/web1" # it is gone, its history is not
+run 1 events two/kvm1
+has "$err" "no lab 'two/kvm1'; labs: one"
+
 # --- graph ---
 run 0 graph one
 has "$out" 'subgraph "cluster one/kvm1"'
@@ -58,7 +75,7 @@ run 0 graph one.yaml --format=mermaid
 has "$out" 'web1<br/>small"]'
 hasnt "$out" running\"
 run 2 graph one --format svg
-has "$err" "graph: --format is dot or mermaid, not 'svg'"
+has "$err" "graph: there is no --format 'svg'"
 run 1 graph three
 has "$err" "no lab 'three'"
 
@@ -68,17 +85,24 @@ image=$(jq -r '.[] | select(.built) | .name' out)
 has "$image" "small-"
 run 0 image verify
 has "$out" "$image: whole"
+run 0 image verify --quiet
+is "$out" ""
 run 1 image rm "$image"
 has "$err" "error: $image: one/kvm1 is made from it"
 has "$err" "mend: take that lab down first: nestor down one"
 run 2 image rm
 has "$err" "image: rm needs the name of an image"
 run 2 image polish
-has "$err" "image: there is no 'polish'; it is list, build, verify or rm"
+has "$err" "image: there is no 'polish'"
 run 1 image build no-such-image
-has "$err" "no-such-image"
-run 1 image verify no-such-image
-has "$err" "there is no such image, or it is not built"
+has "$err" "error: no-such-image: there is no recipe of that name"
+for action in build verify rm; do
+    run 1 image $action debian-kmv
+    has "$err" "mend: did you mean 'debian-kvm'? There are: debian-kvm, small-"
+done
+run 1 image verify tiny
+has "$err" "error: tiny: the image has not been built yet"
+has "$err" "mend: run 'nestor image build tiny'"
 
 # A bit that flips in silence: size and time are as they were, only the hash can tell.
 run 0 image list --json
@@ -99,7 +123,7 @@ is "$out" one
 run 0 completion machines
 is "$out" "$(printf 'one/kvm1\none/kvm1/web1')"
 run 2 completion fish
-has "$err" "completion: there is no 'fish'; it is bash or zsh"
+has "$err" "completion: there is no 'fish'"
 
 # --- gc: a lab whose record was lost ---
 lab three

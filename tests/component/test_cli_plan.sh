@@ -55,6 +55,12 @@ expect_out "Plan: 1 to create, 3 to start, 0 to replace, 0 to remove."
 nestor plan box.yaml --json
 expect_json '.summary == {create: 1, start: 3, replace: 0, remove: 0, restart: 0, check: 0}'
 
+begin "what cannot be told is no success"
+"$NESTOR_BINARY_DIR/nestor" plan box.yaml >/dev/full 2>err
+status=$?
+expect_exit 1
+expect_error "standard output: cannot write to it: No space left on device"
+
 begin "what cannot be planned"
 nestor plan
 expect_exit 2

@@ -129,7 +129,7 @@ static void a_command_waits_no_longer_than_its_context(void **state) {
     struct command c = COMMAND("cat");
     struct command_result r = {0};
     c.in_fd = in[0];
-    world_fails(&n->w, access_run(n->access, &c, &r, world_soon(&n->w, 20), &n->w.err), ERR_TIMEOUT, "lab/kvm1",
+    world_fails(&n->w, access_run(n->access, &c, &r, world_soon(&n->w, 300), &n->w.err), ERR_TIMEOUT, "lab/kvm1",
                 "reading a command's input");
     c.script = "true"; /* does not read */
     world_ok(&n->w, access_run(n->access, &c, &r, world_time(&n->w), &n->w.err));
@@ -326,14 +326,14 @@ static void losing_level_one_loses_all_below(void **state) {
 
 static void worlds_inside_inherit_their_ways(void **state) {
     struct nest *n = *state;
-    world_param(&n->w, "delay", "20");
+    world_param(&n->w, "delay", "500");
     world_param(&n->w, "torn", "true");
     nest_open(n);
     int64_t before = clock_ms();
     world_ok(&n->w, fake->create(n->inside, &n->web, world_time(&n->w), &n->w.err));
-    assert_true(clock_ms() - before >= 20);
+    assert_true(clock_ms() - before >= 500);
     struct machine_spec late = world_machine(&n->w, "lab/kvm1/late");
-    world_fails(&n->w, fake->create(n->inside, &late, world_soon(&n->w, 5), &n->w.err), ERR_TIMEOUT, "lab/kvm1/late",
+    world_fails(&n->w, fake->create(n->inside, &late, world_soon(&n->w, 300), &n->w.err), ERR_TIMEOUT, "lab/kvm1/late",
                 "cloning");
     assert_int_equal(world_power(&n->w, n->inside, &late), POWER_BROKEN);
 }

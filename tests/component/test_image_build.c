@@ -258,7 +258,7 @@ static void *stop_when_started(void *data) {
 static void a_cancel_ends_the_build_and_leaves_nothing(void **state) {
     (void)state;
     cleanup_free char *started = image_fixture_path("cancel-started");
-    cleanup_free char *script = xasprintf("touch %s\nsleep 60\n", started);
+    cleanup_free char *script = xasprintf("touch %s\nsleep 300\n", started);
     image_recipe_write("slow", script);
     struct stopper stopper = {.sign = started};
     struct error err = {0};
@@ -270,7 +270,8 @@ static void a_cancel_ends_the_build_and_leaves_nothing(void **state) {
     ctx.cancel = &stopper.cancel;
     struct image *image = NULL;
     assert_int_equal(image_ensure(&t, false, &image, NULL, &ctx, &err), -1);
-    image_assert_error(&err, ERR_CANCELLED, "slow", "interrupted while", "slow.log");
+    image_assert_error(&err, ERR_CANCELLED, "slow", "interrupted while", "");
+    assert_string_equal(err.mend, "run the same command again");
     pthread_join(thread, NULL);
     cancel_destroy(&stopper.cancel);
     cleanup_buffer struct buffer out = {0};
@@ -365,11 +366,11 @@ static void a_killed_build_leaves_no_image_and_the_next_one_cleans_up(void **sta
 static void a_process_left_behind_does_not_hold_up_the_build(void **state) {
     (void)state;
     cleanup_free char *pid = image_fixture_path("daemon");
-    cleanup_free char *script = xasprintf("sleep 60 &\necho $! >%s\n" IMAGE_RECIPE_GOOD, pid);
+    cleanup_free char *script = xasprintf("sleep 300 &\necho $! >%s\n" IMAGE_RECIPE_GOOD, pid);
     image_recipe_write("daemon", script);
     int64_t start = clock_ms();
     image_free(ensure_good("daemon", false, NULL));
-    assert_true(clock_ms() - start < 9000);
+    assert_true(clock_ms() - start < 50000); /* image_soon allows little more */
     cleanup_free char *left = image_fixture_read(pid);
     kill((pid_t)atoi(left), SIGKILL);
 }

@@ -125,11 +125,11 @@ static void a_guest_that_will_not_stop_is_a_timeout(void **state) {
     struct error e = {.code = ERR_NONE};
     struct machine_spec m = qemu_machine(f, "lab/kvm1");
     qemu_run(f, &m);
-    struct context ctx = context_timeout(&f->ctx, 300);
+    struct context ctx = context_timeout(&f->ctx, 2000);
     int64_t from = clock_ms();
     qemu_assert_error(qemu_driver.stop(f->hv, &m.tag, &ctx, &e), &e, ERR_TIMEOUT, "lab/kvm1",
                       "waiting for the guest to power off");
-    assert_in_range(clock_ms() - from, 300, 5000);
+    assert_in_range(clock_ms() - from, 2000, 20000);
     assert_string_equal(e.note, ""); /* the button was pressed without trouble */
     assert_int_equal(qemu_power(f, &m, NULL), POWER_ON);
     qemu_remove_ok(f, &m);
@@ -144,7 +144,7 @@ static void a_busy_monitor_is_named_when_stopping_fails(void **state) {
     cleanup_qmp struct qmp *holder = NULL;
     qemu_assert_ok(vm_load(f->hv, &m.tag, &vm, &e), &e);
     qemu_assert_ok(qmp_connect(vm.fd, SOCKET_FILE, "holder", &holder, &f->ctx, &e), &e);
-    struct context ctx = context_timeout(&f->ctx, 300);
+    struct context ctx = context_timeout(&f->ctx, 1000);
     qemu_assert_error(qemu_driver.stop(f->hv, &m.tag, &ctx, &e), &e, ERR_TIMEOUT, "lab/kvm1", "waiting for");
     assert_non_null(strstr(e.note, "serves one program at a time"));
     /* What needs no monitor is not held up. */
@@ -155,7 +155,7 @@ static void a_busy_monitor_is_named_when_stopping_fails(void **state) {
 }
 
 static void *fire_soon(void *data) {
-    usleep(100000);
+    usleep(1500000); /* by then QEMU has been asked, and the wait is for the guest */
     cancel_fire(data);
     return NULL;
 }

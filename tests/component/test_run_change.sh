@@ -120,6 +120,84 @@ expect_exit 0
 [ -z "$(ls "$NESTOR_HOME/fake/other/machines")" ] || fail "it is still on the second host"
 expect_gone box
 
+# hosts_of_lab HOSTS MACHINE...: box.yaml with these hosts and machines.
+hosts_of_lab() {
+    hosts=$1
+    shift
+    lab_of "$@"
+    sed -i "s/^hosts:.*/hosts: { $hosts }/" box.yaml
+}
+
+# forgotten HOST: the state has no row of it, and its world has nothing.
+forgotten() {
+    [ "$(query "SELECT count(*) FROM hosts WHERE name = '$1'")" = 0 ] || fail "host $1 is still recorded"
+    for folder in machines images; do
+        [ -z "$(ls "$NESTOR_HOME/fake/$1/$folder" 2>/dev/null)" ] || fail "host $1 still has $folder"
+    done
+    [ ! -e "$NESTOR_HOME/fake/$1/network" ] || fail "host $1 still has the network"
+    nestor plan box.yaml
+    expect_exit 0
+}
+
+both="local: { driver: fake }, other: { driver: fault }"
+
+begin "a host that left the file is left clean, and forgotten"
+hosts_of_lab "$both" "db: { host: local }" "web: { host: other }"
+nestor up box.yaml --yes
+expect_exit 0
+[ -e "$NESTOR_HOME/fake/other/network" ] || fail "host other has nothing to be cleaned"
+hosts_of_lab "local: { driver: fake }" "db:"
+nestor plan box.yaml
+expect_exit 3
+expect_out "host other  forget  no longer in the lab file"
+expect_out "Plan: 0 to create, 0 to start, 0 to replace, 1 to remove, 1 host to forget."
+nestor up box.yaml --yes
+expect_exit 0
+forgotten other
+now box/db
+nestor down box --yes
+expect_exit 0
+expect_gone box
+
+begin "a host that never had a machine, and left the file"
+hosts_of_lab "$both" "db: { host: local }"
+nestor up box.yaml --yes
+hosts_of_lab "local: { driver: fake }" "db:"
+nestor plan box.yaml
+expect_exit 3
+nestor up box.yaml --yes
+expect_exit 0
+forgotten other
+
+begin "a host that left the file, with a machine that cannot be removed"
+hosts_of_lab "$both" "db: { host: local }" "web: { host: other }"
+nestor up box.yaml --yes
+hosts_of_lab "local: { driver: fake }" "db:"
+write_faults "remove box/web io"
+nestor up box.yaml --yes
+expect_exit 1
+expect_error "box/web: removing it: injected fault"
+[ "$(query "SELECT count(*) FROM hosts")" = 2 ] || fail "the host was forgotten"
+for when in "" after; do
+    what="killed while it is pruned $when"
+    write_faults "prune host?other kill $when"
+    nestor up box.yaml --yes
+    expect_exit 137
+done
+rm "$NESTOR_HOME/faults"
+nestor up box.yaml --yes
+expect_exit 0
+forgotten other
+
+begin "a machine whose host left the file moves to another one"
+hosts_of_lab "$both" "db: { host: other }"
+nestor up box.yaml --yes
+hosts_of_lab "local: { driver: fake }" "db:"
+nestor up box.yaml --yes
+expect_exit 0
+forgotten other
+now box/db
+
 begin "a file of another name for the same lab"
 lab_of "db: { host: local }"
 nestor up box.yaml --yes

@@ -1,8 +1,10 @@
 #!/bin/sh
 # Ctrl-C, SIGTERM and SIGHUP: once brings everything to a safe point, twice ends at once; `up` goes on from both.
 . "$NESTOR_SOURCE_DIR/tests/support/cli_lib.sh"
+driver=fault
 
-# interrupted SIGNAL COMMAND...: gets the signal while the first machines are being created or removed.
+# interrupted SIGNAL COMMAND...: gets the signal while the first machines are being created or removed, which a fault
+# makes last until then.
 interrupted() {
     signal=$1
     shift
@@ -22,32 +24,56 @@ journal_is_closed() {
 
 for signal in INT TERM HUP; do
     begin "up and SIG$signal"
-    write_lab box "delay: 200"
+    write_lab box
+    write_faults "create ** none delay=60000"
     interrupted $signal up box.yaml --yes
     expect_exit 130
     expect_err "nestor: stopping; what runs is brought to a safe point (again: end at once)"
-    expect_error "box/kvm"
+    expect_error "box/kvm" "run the same command again"
     journal_is_closed
     [ "$(logged "start box/kvm1")" = 0 ] || fail "it went on"
-    write_lab box
+    rm "$NESTOR_HOME/faults"
     nestor up box.yaml --yes
     expect_exit 0
     expect_up box
 done
 
 begin "down and SIGINT"
-write_lab box "delay: 100"
+write_lab box
 nestor up box.yaml --yes
 expect_exit 0
+write_faults "remove ** none delay=60000"
 interrupted INT down box --yes
 expect_exit 130
+expect_error "box/kvm" "run the same command again"
 journal_is_closed
+rm "$NESTOR_HOME/faults"
 nestor down box --yes
 expect_exit 0
 expect_gone box
 
+begin "SIGINT while an image is built"
+mkdir -p templates/images/slow
+echo "touch $place/builds; exec sleep 300" >templates/images/slow/build.sh
+export NESTOR_TEMPLATES="$place/templates"
+write_lab box
+sed -i 's/template: tiny/template: slow/' box.yaml
+nestor_begins up box.yaml --yes
+running=$!
+await test -e builds
+kill -INT $running
+ended $running
+expect_exit 130
+expect_error "making image slow: interrupted while" "run the same command again"
+grep -q "image build" err && fail "it sends to another command"
+unset NESTOR_TEMPLATES
+
 begin "a half-made machine after SIGINT is replaced"
-write_lab box "delay: 200, torn: true"
+write_lab box
+sed -i '/ kvm1:/d' box.yaml
+nestor up box.yaml --yes # so that kvm1 is the first thing that takes time
+expect_exit 0
+write_lab box "delay: 60000, torn: true"
 nestor_begins up box.yaml --yes
 running=$!
 is_there() {
@@ -73,6 +99,20 @@ kill -HUP $running
 ended $running
 expect_exit 0
 expect_up box
+
+begin "SIGINT while images are verified"
+truncate -s 1G large.raw
+write_lab box
+sed -i 's/disk.raw/large.raw/' box.yaml
+nestor up box.yaml --yes
+expect_exit 0
+nestor_begins image verify
+running=$!
+await grep -q '^SigCgt:.*[2367abef]$' /proc/$running/status # SIGINT is caught from here on
+kill -INT $running
+ended $running
+expect_exit 130
+expect_error "interrupted while verifying images"
 
 # The checksum of a large image cannot be interrupted: it stands for any operation that does not end at once.
 begin "twice ends at once"

@@ -30,7 +30,7 @@ cp -a before "$NESTOR_HOME"
 nestor plan box.yaml --json
 expect_exit 3
 expect_json '[.machines[] | select(.change != "none") | .path + " " + .change] == [
-    "box/kvm1/web1 replace", "box/kvm2 replace", "box/kvm2/web1 create", "box/kvm2/web2 create",
+    "box/kvm1/web1 replace", "box/kvm2 replace", "box/kvm2/web1 replace", "box/kvm2/web2 replace",
     "box/kvm3 create", "box/kvm3/web1 create", "box/kvm1/web2 remove"]'
 then_up
 

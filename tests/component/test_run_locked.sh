@@ -23,7 +23,7 @@ expect_exit 0
 expect_up box
 
 begin "a lock that is held for long"
-holds 30000
+holds 60000
 nestor up crate.yaml --yes
 expect_exit 0
 nestor status box --json

@@ -102,7 +102,9 @@ rm "$(machine box/kvm2)/on"
 copies=2 repaired
 
 begin "a guest hypervisor that dies while its guests are made"
-write_lab box "delay: 300"
+driver=fault
+write_lab box
+write_faults "create box/kvm1/* none delay=3000"
 nestor_begins up box.yaml --yes
 running=$!
 await grep -qs "kvm1/web1: create begins" err.bg
@@ -110,11 +112,12 @@ rm "$(machine box/kvm1)/on"
 ended $running
 expect_exit 4
 expect_error "box/kvm1"
-write_lab box
+rm "$NESTOR_HOME/faults"
 nestor status box --json
 expect_json '.machines[] | select(.path == "box/kvm1") | .state != "running" and (.ready | not)'
 expect_json '.machines[] | select(.path == "box/kvm2/web2") | .ready'
 copies=2 repaired
+driver=fake
 
 box_is_up "a home whose secret was lost"
 rm "$NESTOR_HOME"/labs/*/secret

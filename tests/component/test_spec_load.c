@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "spec_lab.h"
@@ -15,6 +17,8 @@ struct fixture {
     struct diagnostics diags;
     struct error err;
 };
+
+static const struct context any_time = {.deadline = DEADLINE_NEVER};
 
 static int set_up(void **state) {
     struct fixture *f = xcalloc(1, sizeof *f);
@@ -48,7 +52,7 @@ static void write_file(const struct fixture *f, const char *name, const char *te
 
 static int load(struct fixture *f, const char *name) {
     cleanup_free char *path = path_of(f, name);
-    return lab_load(path, &f->lab, &f->diags, &f->err);
+    return lab_load(path, &f->lab, &f->diags, &any_time, &f->err);
 }
 
 static int load_text(struct fixture *f, const char *text) {
@@ -76,43 +80,90 @@ static void no_file(void **state) {
     cleanup_free char *path = path_of(f, "none.yaml");
     assert_int_equal(f->err.code, ERR_NOT_FOUND);
     assert_string_equal(f->err.subject, path);
-    assert_string_equal(f->err.cause, "the lab spec cannot be opened: No such file or directory");
-    assert_string_equal(f->err.mend, "name a lab spec, or make one with 'nestor init'");
+    assert_string_equal(f->err.cause, "it cannot be read: No such file or directory");
+    assert_string_equal(f->err.mend, "name a lab file, or '-' for standard input; 'nestor init' makes a first one");
     assert_null(f->lab);
 }
 
-static void a_folder(void **state) {
+/* Opening a FIFO waits for a writer, and a device may never end, unless one is careful. */
+static void only_a_plain_file_is_opened(void **state) {
     struct fixture *f = *state;
-    assert_int_equal(lab_load(f->folder, &f->lab, &f->diags, &f->err), -1);
-    assert_int_equal(f->err.code, ERR_IO);
-    assert_string_equal(f->err.subject, f->folder);
-    assert_string_equal(f->err.cause, "it cannot be read: Is a directory");
+    cleanup_free char *fifo = path_of(f, "fifo"), *place = path_of(f, "socket");
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", place);
+    assert_int_equal(bind(listener, (const struct sockaddr *)&address, sizeof address), 0);
+    close(listener);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    const struct {
+        const char *path, *cause;
+    } cases[] = {
+        {f->folder, "it is a directory, not a plain file"},
+        {fifo, "it is a FIFO, not a plain file"},
+        {place, "it is a socket, not a plain file"},
+        {"/dev/zero", "it is a device, not a plain file"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        error_clear(&f->err);
+        assert_int_equal(lab_load(cases[i].path, &f->lab, &f->diags, &any_time, &f->err), -1);
+        assert_int_equal(f->err.code, ERR_IO);
+        assert_string_equal(f->err.subject, cases[i].path);
+        assert_string_equal(f->err.cause, cases[i].cause);
+        assert_non_null(strstr(f->err.mend, "'-' for standard input"));
+        assert_null(f->lab);
+    }
 }
 
-/* An endless file must not be read to its end. */
-static void endless(void **state) {
-    struct fixture *f = *state;
-    assert_int_equal(lab_load("/dev/zero", &f->lab, &f->diags, &f->err), -1);
-    assert_int_equal(f->err.code, ERR_SPEC);
-    assert_string_equal(f->err.subject, "/dev/zero:1:1");
-    assert_string_equal(f->err.cause, "the file is larger than 4MiB");
+/* lab_load of "-", with `input` as the standard input. */
+static int load_from(struct fixture *f, int input, const struct context *ctx) {
+    int saved = dup(STDIN_FILENO);
+    dup2(input, STDIN_FILENO);
+    int failed = lab_load("-", &f->lab, &f->diags, ctx, &f->err);
+    dup2(saved, STDIN_FILENO);
+    close(saved);
+    return failed;
 }
 
 static void standard_input(void **state) {
     struct fixture *f = *state;
     static const char text[] = "lab: x\nmachines: { a: { template: t, cpus: 0 } }\n";
-    int ends[2], saved = dup(STDIN_FILENO);
+    int ends[2];
     assert_int_equal(pipe(ends), 0);
     assert_int_equal(write(ends[1], text, strlen(text)), strlen(text));
     close(ends[1]);
-    dup2(ends[0], STDIN_FILENO);
+    assert_int_equal(load_from(f, ends[0], &any_time), -1);
     close(ends[0]);
-    int failed = lab_load("-", &f->lab, &f->diags, &f->err);
-    dup2(saved, STDIN_FILENO);
-    close(saved);
-    assert_int_equal(failed, -1);
     assert_string_equal(f->err.subject, "-:2:37");
     assert_string_equal(f->err.cause, "'cpus' must be a whole number from 1 to 256, not '0'");
+}
+
+/* What never ends must not be read to its end. */
+static void endless_standard_input(void **state) {
+    struct fixture *f = *state;
+    int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+    assert_int_equal(load_from(f, zero, &any_time), -1);
+    close(zero);
+    assert_int_equal(f->err.code, ERR_SPEC);
+    assert_string_equal(f->err.subject, "-:1:1");
+    assert_string_equal(f->err.cause, "the file is larger than 4MiB");
+}
+
+static void standard_input_that_says_nothing_can_be_cancelled(void **state) {
+    struct fixture *f = *state;
+    struct cancel cancel;
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(cancel_init(&cancel, NULL), 0);
+    struct context ctx = {.deadline = DEADLINE_NEVER, .cancel = &cancel};
+    assert_int_equal(write(ends[1], "lab: x\n", 7), 7);
+    cancel_fire(&cancel);
+    assert_int_equal(load_from(f, ends[0], &ctx), -1);
+    assert_int_equal(f->err.code, ERR_CANCELLED);
+    assert_string_equal(f->err.subject, "-");
+    assert_string_equal(f->err.cause, "interrupted while reading the lab file from standard input");
+    cancel_destroy(&cancel);
+    close(ends[0]);
+    close(ends[1]);
 }
 
 static void user_data_file(void **state) {
@@ -141,7 +192,7 @@ static void user_data_file_is_a_fifo(void **state) {
     assert_int_equal(mkfifo(path, 0600), 0);
     assert_int_equal(load_text(f, WITH_SEED), -1);
     cleanup_free char *finding =
-        xasprintf("lab.yaml:2:50: error: the file '%s/seed': it is not a plain file\n", f->folder);
+        xasprintf("lab.yaml:2:50: error: the file '%s/seed': it is a FIFO, not a plain file\n", f->folder);
     assert_only_finding(f, finding);
 }
 
@@ -212,9 +263,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(a_file),
         WITH_FOLDER(no_file),
-        WITH_FOLDER(a_folder),
-        WITH_FOLDER(endless),
+        WITH_FOLDER(only_a_plain_file_is_opened),
+        WITH_FOLDER(endless_standard_input),
         WITH_FOLDER(standard_input),
+        WITH_FOLDER(standard_input_that_says_nothing_can_be_cancelled),
         WITH_FOLDER(user_data_file),
         WITH_FOLDER(user_data_file_is_missing),
         WITH_FOLDER(user_data_file_is_a_fifo),

@@ -55,7 +55,7 @@ static int finish_step(struct state *s, const char *id, const char *path, int64_
 
 static int work(struct state *s, struct confirmed *c, struct error *err) {
     int64_t run, entry;
-    if (state_lab_put(s, "lab", "", "name: lab", 9, c->id, err))
+    if (state_lab_put(s, "lab", "", "name: lab", 9, NULL, c->id, err))
         return -1;
     c->lab++;
     if (set_up(s, c->id, &run, err))

@@ -201,7 +201,7 @@ static pid_t start_first_nestor(const struct state_fixture *f, int number) {
     struct error err = {0};
     char name[8], id[LAB_ID_LEN + 1];
     snprintf(name, sizeof name, "lab%d", number);
-    int failed = state_open(f->home, &s, &err) || state_lab_put(s, name, "", "", 0, id, &err);
+    int failed = state_open(f->home, &s, &err) || state_lab_put(s, name, "", "", 0, NULL, id, &err);
     if (failed)
         fprintf(stderr, "%s: %s\n", err.subject, err.cause);
     state_close(s);

@@ -151,14 +151,14 @@ static void a_silent_server_costs_only_the_time_given(void **state) {
     struct context ctx = test_within(300);
     int64_t start = clock_ms();
     struct error err = refusal_ctx(&target, &ctx);
-    assert_true(clock_ms() - start < 2000);
+    assert_true(clock_ms() - start < 10000);
     assert_int_equal(err.code, ERR_TIMEOUT);
     assert_non_null(strstr(err.cause, "waiting for its SSH server"));
     struct test_cancel cancel;
     ctx = test_cancel_start(&cancel, 100);
     start = clock_ms();
     err = refusal_ctx(&target, &ctx);
-    assert_true(clock_ms() - start < 2000);
+    assert_true(clock_ms() - start < 10000);
     assert_int_equal(err.code, ERR_CANCELLED);
     test_cancel_end(&cancel);
     test_listener_stop(&hole);
@@ -186,7 +186,7 @@ static struct error refusal_of(const struct speech *speech) {
     target.port = l.port;
     int64_t start = clock_ms();
     struct error err = refusal(&target);
-    assert_true(clock_ms() - start < 3000);
+    assert_true(clock_ms() - start < 9000);
     test_listener_stop(&l);
     return err;
 }
@@ -198,21 +198,21 @@ static void a_server_that_does_not_greet_is_given_up_early(void **state) {
     static const struct {
         struct speech speech;
         int64_t least_ms;
-    } cases[] = {{{"", 0, true}, 200}, {{"SSH-2.0-slow\r\n", 14, true}, 800}};
+    } cases[] = {{{"", 0, true}, 200}, {{"SSH-2.0-slow\r\n", 14, true}, 2500}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct ssh_target target = test_server_target(&server);
         struct test_listener l;
         test_listener_start(&l, speak, (void *)&cases[i].speech);
         target.port = l.port;
         target.greeting_ms = 200;
-        struct context ctx = test_within(800);
+        struct context ctx = test_within(2500);
         int64_t start = clock_ms();
         struct error err = refusal_ctx(&target, &ctx);
         int64_t took = clock_ms() - start;
         assert_int_equal(err.code, ERR_TIMEOUT);
         assert_non_null(strstr(err.cause, "waiting for its SSH server"));
         assert_true(took >= cases[i].least_ms);
-        assert_true(cases[i].least_ms == 800 || took < 800);
+        assert_true(cases[i].least_ms == 2500 || took < 2500);
         test_listener_stop(&l);
     }
 }

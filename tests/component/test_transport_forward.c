@@ -227,14 +227,14 @@ static void an_unanswered_dial_holds_up_nothing(void **state) {
         int64_t start = clock_ms();
         assert_int_equal(access_dial(a, "127.0.0.1", full.listener.port, &fd, &ctx, &err), -1);
         assert_int_equal(err.code, ERR_TIMEOUT);
-        assert_true(clock_ms() - start < 3000);
+        assert_true(clock_ms() - start < 15000);
     }
     int64_t start = clock_ms();
     test_streams_and_status(a);
     int fd = dial(a, echo.port);
     echo_through(fd, "hello", 5);
     close(fd);
-    assert_true(clock_ms() - start < 8000); /* the kernel goes on knocking for two minutes */
+    assert_true(clock_ms() - start < 30000); /* the kernel goes on knocking for two minutes */
     access_close(a);
     test_listener_stop(&echo);
     full_stop(&full);

@@ -85,7 +85,7 @@ static void a_killed_server_is_noticed_at_once(void **state) {
     start(&r, a, "echo x; sleep 60");
     int64_t now = clock_ms();
     test_server_signal_children(&server, SIGKILL);
-    assert_lost(&r, "closed by the other side", now, 2000);
+    assert_lost(&r, "closed by the other side", now, 9000); /* before the first ping would tell */
     assert_dead(a, "closed by the other side");
     access_close(a);
 }
@@ -93,7 +93,7 @@ static void a_killed_server_is_noticed_at_once(void **state) {
 static void an_idle_connection_notices_too(void **state) {
     (void)state;
     struct access *a = test_server_connect(&server, local);
-    struct context ctx = test_within(5000);
+    struct context ctx = test_within(9000);
     assert_true(access_alive(a));
     test_server_signal_children(&server, SIGKILL);
     while (access_alive(a))
@@ -115,13 +115,13 @@ static struct access *connect_watchful(struct ssh_keepalive keepalive) {
 /* As a machine that hangs or whose network is gone: nothing comes any more, not even a reset. */
 static void a_silent_peer_is_given_up(void **state) {
     (void)state;
-    struct access *a = connect_watchful((struct ssh_keepalive){.ping_ms = 200, .dead_ms = 500});
+    struct access *a = connect_watchful((struct ssh_keepalive){.ping_ms = 200, .dead_ms = 2000});
     struct running r;
     start(&r, a, "echo x; sleep 60");
-    int64_t now = clock_ms();
+    int64_t now = clock_ms(); /* some time after the last byte came, as it may be */
     test_server_signal_children(&server, SIGSTOP);
-    assert_lost(&r, "does not answer any more", now, 5000);
-    assert_true(clock_ms() - now >= 500);
+    assert_lost(&r, "does not answer any more", now, 30000);
+    assert_true(clock_ms() - now >= 1000);
     assert_dead(a, "does not answer any more");
     test_server_signal_children(&server, SIGKILL);
     access_close(a);
@@ -141,10 +141,10 @@ static void a_quiet_command_is_not_given_up(void **state) {
 /* The caller does not read, so nothing is read from the peer either: that is no silence of the peer's. */
 static void a_caller_that_sleeps_does_not_kill_the_connection(void **state) {
     (void)state;
-    struct access *a = connect_watchful((struct ssh_keepalive){.ping_ms = 100, .dead_ms = 300});
+    struct access *a = connect_watchful((struct ssh_keepalive){.ping_ms = 100, .dead_ms = 1000});
     struct running r;
     start(&r, a, "head -c 20000000 /dev/zero");
-    usleep(1500000); /* many times as long as silence is allowed to last */
+    usleep(3000000); /* three times as long as silence is allowed to last */
     assert_true(access_alive(a));
     static char bytes[65536];
     size_t got = 1;
@@ -167,7 +167,7 @@ static void the_inner_connection_is_lost_with_the_outer(void **state) {
     start(&r, inner, "echo x; sleep 60");
     int64_t now = clock_ms();
     test_server_signal_children(&server, SIGKILL);
-    assert_lost(&r, "the connection was ", now, 2000);
+    assert_lost(&r, "the connection was ", now, 9000);
     access_close(inner);
     access_close(outer);
 }

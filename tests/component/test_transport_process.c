@@ -147,12 +147,12 @@ static void at_the_deadline_the_whole_group_is_killed(void **state) {
     char path[] = "/tmp/nestor-group-XXXXXX";
     int fd = mkstemp(path);
     cleanup_free char *script = xasprintf("echo $$ >%s; sleep 1000 & sleep 1000", path);
-    struct context ctx = test_within(500);
+    struct context ctx = test_within(2000); /* enough for a shell to begin, whatever else runs here */
     struct error err = {0};
     struct command_result r = {0};
     int64_t start = clock_ms();
     assert_int_equal(sh_ctx(script, &r, &ctx, &err), -1);
-    assert_true(clock_ms() - start < 3000);
+    assert_true(clock_ms() - start < 20000);
     assert_int_equal(err.code, ERR_TIMEOUT);
     assert_string_equal(err.subject, "sh");
     char text[32] = "";
@@ -160,7 +160,7 @@ static void at_the_deadline_the_whole_group_is_killed(void **state) {
     close(fd);
     unlink(path);
     /* The orphan is init's to reap, which takes a moment. */
-    struct context moment = test_within(5000);
+    struct context moment = test_within(20000);
     while (!group_is_gone(atoi(text)))
         assert_int_equal(context_sleep(&moment, 5, NULL, "waiting for the group's end", NULL), 0);
     assert_no_child();
@@ -183,7 +183,7 @@ static void a_cancel_is_prompt(void **state) {
     assert_int_equal(pthread_create(&thread, NULL, fire, &cancel), 0);
     int64_t start = clock_ms();
     assert_int_equal(sh_ctx("sleep 1000", &r, &ctx, &err), -1);
-    assert_true(clock_ms() - start < 2000);
+    assert_true(clock_ms() - start < 20000);
     pthread_join(thread, NULL);
     assert_int_equal(err.code, ERR_CANCELLED);
     assert_no_child();
@@ -199,8 +199,8 @@ static void a_cancel_is_prompt(void **state) {
 static void a_background_process_does_not_hold_up_the_end(void **state) {
     (void)state;
     int64_t start = clock_ms();
-    cleanup_command_result struct command_result r = sh("sleep 20 & echo $!", &COMMAND(NULL));
-    assert_true(clock_ms() - start < 5000);
+    cleanup_command_result struct command_result r = sh("sleep 60 & echo $!", &COMMAND(NULL));
+    assert_true(clock_ms() - start < 20000);
     pid_t pid = (pid_t)atoi(buffer_str(&r.out));
     assert_true(pid > 0);
     assert_int_equal(kill(pid, SIGKILL), 0); /* it was left alive */

@@ -12,7 +12,7 @@
 
 #include "nestor/identity.h"
 
-#define PROMPT_MS 2000 /* "soon" after the context's end */
+#define PROMPT_MS 5000 /* "soon" after the context's end */
 #define N_THREADS 6
 
 struct fixture {

@@ -71,7 +71,7 @@ bool image_events_have(struct image_events *e, const char *line) {
 }
 
 struct context image_soon(void) {
-    return context_timeout(NULL, 10000);
+    return context_timeout(NULL, 60000);
 }
 
 void image_wait_for(const char *path) {

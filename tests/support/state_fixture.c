@@ -46,7 +46,7 @@ void state_fixture_reopen(struct state_fixture *f) {
 
 void state_fixture_lab(struct state *s, const char *name, char id[LAB_ID_LEN + 1]) {
     struct error err = {0};
-    if (state_lab_put(s, name, "/labs/lab.yaml", "name: lab\n", 10, id, &err))
+    if (state_lab_put(s, name, "/labs/lab.yaml", "name: lab\n", 10, NULL, id, &err))
         fail_msg("%s: %s", err.subject, err.cause);
 }
 

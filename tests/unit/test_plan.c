@@ -212,6 +212,25 @@ static void down_of_no_machines_still_prunes(void **state) {
     plan_release(&p);
 }
 
+static const char moved[] = "lab: lab\nhosts: { other: { driver: fake } }\nmachines:\n  a: { template: tiny }\n";
+
+static void host_that_left_the_spec_is_pruned_after_its_machines(void **state) {
+    (void)state;
+    expect(moved, "lab/a on\nlab/b on\nlab/kvm1 on opens=fake\nlab/kvm1/web1 on", "up",
+           "remove lab/b (no longer in the lab file)\n"
+           "remove lab/kvm1 (no longer in the lab file)\n"
+           "prune local (no longer in the lab file) < remove lab/b, remove lab/kvm1\n");
+}
+
+static void host_that_left_the_spec_without_machines_is_a_change(void **state) {
+    (void)state;
+    struct planned p;
+    plan_prepare(&p, moved, "lab/a on");
+    assert_string_equal(plan_render(&p, "up"), "prune local (no longer in the lab file)\n");
+    assert_int_equal(p.plan->nchanges, 1);
+    plan_release(&p);
+}
+
 static void demand_counts_only_what_the_host_must_give(void **state) {
     (void)state;
     struct planned p;
@@ -252,6 +271,8 @@ int main(void) {
         cmocka_unit_test(down_removes_the_outermost_and_prunes),
         cmocka_unit_test(down_removes_what_is_only_recorded),
         cmocka_unit_test(down_of_no_machines_still_prunes),
+        cmocka_unit_test(host_that_left_the_spec_is_pruned_after_its_machines),
+        cmocka_unit_test(host_that_left_the_spec_without_machines_is_a_change),
         cmocka_unit_test(demand_counts_only_what_the_host_must_give),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

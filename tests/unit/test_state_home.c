@@ -101,6 +101,7 @@ static void file_in_the_way_is_told_by_its_path(void **state) {
         assert_int_equal(err.code, ERR_IO);
         assert_string_equal(err.subject, homes[i]);
         assert_non_null(strstr(err.cause, i == 0 ? "is not a folder" : "cannot make the folder: Not a directory"));
+        assert_string_equal(err.mend, "set NESTOR_HOME to a folder you can write to");
         assert_null(found);
     }
     free(below);

@@ -28,7 +28,7 @@ static void lab_is_found_again_with_its_spec_byte_for_byte(void **state) {
     char id[LAB_ID_LEN + 1];
     struct error err = {0};
     int64_t before = clock_unix();
-    assert_int_equal(state_lab_put(f->state, "quick", "/labs/quick.yaml", spec, strlen(spec), id, &err), 0);
+    assert_int_equal(state_lab_put(f->state, "quick", "/labs/quick.yaml", spec, strlen(spec), NULL, id, &err), 0);
     state_fixture_reopen(f);
     struct lab_record *r = find(f->state, "quick");
     assert_string_equal(r->id, id);
@@ -53,7 +53,7 @@ static void put_of_a_known_name_keeps_the_id_and_takes_removing_back(void **stat
     assert_true(r->removing);
     lab_record_free(r);
 
-    assert_int_equal(state_lab_put(f->state, "quick", NULL, "new", 3, second, &err), 0);
+    assert_int_equal(state_lab_put(f->state, "quick", NULL, "new", 3, NULL, second, &err), 0);
     assert_string_equal(second, first);
     r = find(f->state, "quick");
     assert_string_equal(r->id, first);
@@ -74,12 +74,14 @@ static void unknown_lab_is_told_with_those_there_are(void **state) {
     assert_int_equal(err.code, ERR_NOT_FOUND);
     assert_string_equal(err.subject, "quik");
     assert_string_equal(err.cause, "no lab 'quik'; there are no labs");
+    assert_string_equal(err.mend, "'nestor up FILE' brings one up; 'nestor init' writes a first lab file");
 
     error_clear(&err);
     state_fixture_lab(f->state, "quick", id);
     state_fixture_lab(f->state, "course", id);
     assert_int_equal(state_lab_find(f->state, "quik", &r, &err), -1);
     assert_string_equal(err.cause, "no lab 'quik'; labs: course, quick");
+    assert_string_equal(err.mend, "did you mean 'quick'?");
     assert_null(r);
 
     error_clear(&err);
@@ -90,6 +92,15 @@ static void unknown_lab_is_told_with_those_there_are(void **state) {
     }
     assert_int_equal(state_lab_find(f->state, "quik", &r, &err), -1);
     assert_string_equal(err.cause, "no lab 'quik'; labs: a0, a1, a2, a3, a4, a5, a6, a7, a8, a9 and 2 more");
+    assert_string_equal(err.mend, "did you mean 'quick'?"); /* one that is not shown */
+
+    error_clear(&err);
+    assert_int_equal(state_lab_find(f->state, "course/kvm1/web1", &r, &err), -1);
+    assert_string_equal(err.mend, "did you mean 'course'?");
+
+    error_clear(&err);
+    assert_int_equal(state_lab_find(f->state, "nothing-like-it", &r, &err), -1);
+    assert_string_equal(err.mend, "'nestor status' lists the labs");
 }
 
 struct seen_labs {
@@ -135,6 +146,28 @@ static struct lab_contents *load(struct state *s, const char *id) {
     if (state_lab_load(s, id, &c, &err))
         fail_msg("%s: %s", err.subject, err.cause);
     return c;
+}
+
+static void a_host_is_forgotten_once_no_machine_is_on_it(void **state) {
+    struct state_fixture *f = *state;
+    struct error err = {0};
+    char id[LAB_ID_LEN + 1], other[LAB_ID_LEN + 1];
+    struct machine_record m = state_fixture_machine("lab/a", 0);
+    state_fixture_lab(f->state, "lab", id);
+    state_fixture_lab(f->state, "other", other);
+    const struct host_record host = {.name = m.host, .driver = "fake"}, spare = {.name = "spare", .driver = "fake"};
+    assert_int_equal(state_host_put(f->state, id, &host, &err), 0);
+    assert_int_equal(state_host_put(f->state, id, &spare, &err), 0);
+    assert_int_equal(state_host_put(f->state, other, &host, &err), 0);
+    assert_int_equal(state_machine_put(f->state, id, &m, &err), 0);
+
+    assert_int_equal(state_host_forget(f->state, id, m.host, &err), 0);
+    assert_int_equal(state_fixture_count(f, "SELECT count(*) FROM hosts"), 3);
+    assert_int_equal(state_machine_delete(f->state, id, "lab/a", &err), 0);
+    assert_int_equal(state_host_forget(f->state, id, m.host, &err), 0);
+    assert_int_equal(state_host_forget(f->state, id, m.host, &err), 0); /* as often as one likes */
+    assert_int_equal(state_fixture_count(f, "SELECT count(*) FROM hosts WHERE name = 'spare'"), 1);
+    assert_int_equal(state_fixture_count(f, "SELECT count(*) FROM hosts"), 2); /* and that of the other lab */
 }
 
 static void hosts_come_back_in_their_order_with_their_parameters(void **state) {
@@ -399,6 +432,7 @@ int main(void) {
         STATE_TEST(each_lab_by_name_and_may_be_deleted_meanwhile),
         STATE_TEST(removing_an_unknown_lab_is_our_own_mistake),
         STATE_TEST(hosts_come_back_in_their_order_with_their_parameters),
+        STATE_TEST(a_host_is_forgotten_once_no_machine_is_on_it),
         STATE_TEST(damaged_host_parameters_are_told_as_damage),
         STATE_TEST(host_parameter_that_is_no_text_is_refused),
         STATE_TEST(machine_comes_back_with_every_field),

@@ -268,7 +268,7 @@ static void a_bounded_number_is_under_way(void **state) {
     int size = 16 << 20; /* the socket takes them all */
     if (setsockopt(v->sftp.in, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size))
         skip();
-    v->ctx = context_timeout(NULL, 300);
+    v->ctx = context_timeout(NULL, 2000);
     assert_int_equal(write_all(v, (uint64_t)1 << 40, &err), -1);
     assert_int_equal(err.code, ERR_TIMEOUT);
     size_t sent = 0;

@@ -71,6 +71,20 @@ static void each_change_has_its_sign_its_word_and_its_reason(void **state) {
            "Plan: 0 to create, 1 to start, 1 to replace, 1 to remove, 1 to check.\n");
 }
 
+static void a_host_that_is_left_is_told(void **state) {
+    (void)state;
+    struct printing v = {.color = false};
+    plan_prepare(&v.p, "lab: lab\nhosts: { other: { driver: fake } }\nmachines:\n  a: { template: tiny }\n",
+                 "lab/a on\nlab/old on");
+    plan_render(&v.p, "up");
+    cleanup_free char *text = ui_capture(print, &v);
+    assert_string_equal(text, "  -   lab/old  remove  no longer in the lab file\n"
+                              "  -   host local  forget  no longer in the lab file\n"
+                              "\n"
+                              "Plan: 0 to create, 0 to start, 0 to replace, 1 to remove, 1 host to forget.\n");
+    plan_release(&v.p);
+}
+
 static void nothing_to_do_is_said(void **state) {
     (void)state;
     expect("lab/kvm1 on\nlab/kvm1/web1 on\nlab/kvm2 on\nlab/kvm3 on", "up",
@@ -154,6 +168,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_first_plan_tells_what_is_made_of_what),
         cmocka_unit_test(each_change_has_its_sign_its_word_and_its_reason),
+        cmocka_unit_test(a_host_that_is_left_is_told),
         cmocka_unit_test(nothing_to_do_is_said),
         cmocka_unit_test(down_counts_only_what_goes),
         cmocka_unit_test(colour_only_adds),

@@ -18,7 +18,9 @@ static void set_lost_by_peer(struct ssh_session *s, int rc, struct error *e) {
     const struct wire *w = s->wire;
     char *message = NULL;
     libssh2_session_last_error(w->session, &message, NULL, 0);
-    if (w->ended && w->errnum)
+    /* A peer that dies with bytes of ours unread resets the connection instead of closing it. */
+    bool reset = w->errnum == ECONNRESET || w->errnum == EPIPE;
+    if (w->ended && w->errnum && !reset)
         set_lost(s, e, "the connection was lost", strerror(w->errnum));
     else if (w->ended || rc == LIBSSH2_ERROR_SOCKET_DISCONNECT)
         set_lost(s, e, "the connection was closed by the other side", NULL);
