@@ -9,16 +9,21 @@
 #   control 'CloneVM_Task fault=SystemError times=1'
 #
 # vcsim and govc are those of vcsim_build.sh, or $NESTOR_VCSIM and $NESTOR_GOVC. The test is skipped where neither is.
-here=${NESTOR_SOURCE_DIR:?}/tests/support
-for cache in "${NESTOR_VCSIM%/*}" "${XDG_CACHE_HOME:-${HOME:-/nowhere}/.cache}/nestor/vcsim"; do
+vcsim_here=${NESTOR_SOURCE_DIR:?}/tests/support
+vcsim_program=${NESTOR_VCSIM:-} govc_program=${NESTOR_GOVC:-}
+for cache in "${vcsim_program%/*}" "${XDG_CACHE_HOME:-${HOME:-/nowhere}/.cache}/nestor/vcsim"; do
     [ -x "$cache/vcsim" ] && [ -x "$cache/govc" ] && break
     cache=
 done
-vcsim_program=${NESTOR_VCSIM:-$cache/vcsim} govc_program=${NESTOR_GOVC:-$cache/govc}
-if [ ! -x "$vcsim_program" ] || [ ! -x "$govc_program" ] || ! command -v setpriv python3 openssl >/dev/null; then
-    echo "skipped: there is no vcsim (sh tests/support/vcsim_build.sh) or no setpriv, python3 or openssl"
-    exit 77
-fi
+: "${vcsim_program:=$cache/vcsim}" "${govc_program:=$cache/govc}"
+vcsim_python=/usr/bin/python3 # Debian's; another one may be first in PATH
+[ -x $vcsim_python ] || vcsim_python=python3
+for program in "$vcsim_program" "$govc_program" $vcsim_python setpriv openssl jq; do
+    command -v "$program" >/dev/null || {
+        echo "skipped: there is no $program (vcsim and govc: sh tests/support/vcsim_build.sh)"
+        exit 77
+    }
+done
 
 if ! command -v await >/dev/null; then
     fail() { echo "vcsim: $1" >&2 && exit 1; }
@@ -84,8 +89,8 @@ vcsim_start() {
 
 # vcsim_stop [PID]
 vcsim_stop() {
-    kill "${1:-$vcsim_pid}" 2>/dev/null
-    wait "${1:-$vcsim_pid}" 2>/dev/null
+    kill "${1:-$vcsim_pid}" 2>/dev/null || :
+    wait "${1:-$vcsim_pid}" 2>/dev/null || :
 }
 
 # proxy_start [OPTION...]: options are the proxy's (vsphere_proxy --help), before the vcsim started last. Its control file
@@ -96,7 +101,7 @@ proxy_start() {
     mkdir "$proxy_dir"
     proxy_control=$proxy_dir/control
     [ "$vcsim_mode" != esx ] || set -- --esx "$@"
-    TMPDIR=$proxy_dir setpriv --pdeathsig TERM python3 "$here/vsphere_proxy" --to "$vcsim_url" \
+    TMPDIR=$proxy_dir setpriv --pdeathsig TERM $vcsim_python "$vcsim_here/vsphere_proxy" --to "$vcsim_url" \
         --control "$proxy_control" --secret "$vcsim_password" "$@" </dev/null >"$proxy_dir/out" 2>"$proxy_dir/log" &
     proxy_pid=$!
     background="$background $proxy_pid"
@@ -106,7 +111,7 @@ proxy_start() {
 
 # proxy_stop: its exit status is 70 if the password was where it must not be.
 proxy_stop() {
-    kill "$proxy_pid" 2>/dev/null
+    kill "$proxy_pid" 2>/dev/null || :
     wait "$proxy_pid" 2>/dev/null
 }
 
