@@ -93,7 +93,7 @@ def assemble(given):
     parts = types.SimpleNamespace()
     parts.record = record.Record(given.record, given.secret)
     parts.control = control.Control(given.control, given.set)
-    parts.inventory = inventory.Inventory(connect(), urlsplit(given.to).path or "/sdk")
+    parts.inventory = inventory.Inventory(connect, urlsplit(given.to).path or "/sdk")
     parts.tasks = tasks.Tasks(parts.inventory)
     parts.overlay = overlay.Overlay(parts.control, parts.inventory, parts.tasks)
     parts.reader = waiting.Reader(parts.overlay, given.page)

@@ -265,7 +265,7 @@ class Server:
         elif method == "DestroyPropertyFilter":
             parts.waiter.destroyed_filter(request)
         elif method in ("Rename_Task", "ReconfigVM_Task", "Destroy_Task"):
-            parts.inventory.forget_name(request.this)
+            parts.inventory.forget(request.this)
         return body
 
     def _over(self, cookie):
