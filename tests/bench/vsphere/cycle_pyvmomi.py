@@ -45,10 +45,10 @@ def down(instance, places, name):
     WaitForTask(machine.Destroy_Task(), si=instance)
 
 
-def worker(do, names, lock, failed):
+def worker(do, places, names, lock, failed):
     try:
         instance = connect()
-        places = [find(instance, os.environ[key]) for key in ("TEMPLATE", "FOLDER", "RESOURCE_POOL")]
+        places = [type(place)(place._moId, instance._stub) for place in places]
         while True:
             with lock:
                 name = next(names, None)
@@ -64,7 +64,10 @@ def main():
     verb, prefix, count, threads = sys.argv[1:]
     names, lock, failed = iter([f"{prefix}-{i + 1}" for i in range(int(count))]), threading.Lock(), []
     do = {"up": up, "down": down}[verb]
-    workers = [threading.Thread(target=worker, args=(do, names, lock, failed)) for _ in range(int(threads))]
+    instance = connect()  # vcsim panics when a path is looked up while a machine is being made in it: once, before
+    places = [find(instance, os.environ[key]) for key in ("TEMPLATE", "FOLDER", "RESOURCE_POOL")]
+    Disconnect(instance)
+    workers = [threading.Thread(target=worker, args=(do, places, names, lock, failed)) for _ in range(int(threads))]
     for each in workers:
         each.start()
     for each in workers:
