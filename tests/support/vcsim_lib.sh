@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2034,SC2154 # variables are shared with the script that sources this
-# A real vcsim for shell tests, with or without the proxy before it (vcsim.h is the same for C). Source cli_lib.sh first,
-# or set $place (a folder that is removed at the end) and end the processes in $background.
+# A real vcsim for shell tests, with or without the proxy before it (vcsim.h is the same for C). Source cli_lib.sh
+# first, or set $place (a folder that is removed at the end) and end the processes in $background.
 #
 #   . "$NESTOR_SOURCE_DIR/tests/support/vcsim_lib.sh"
 #   vcsim_start                      a vCenter: one datacenter DC0, one cluster DC0_C0 of three hosts
@@ -93,8 +93,8 @@ vcsim_stop() {
     wait "${1:-$vcsim_pid}" 2>/dev/null || :
 }
 
-# proxy_start [OPTION...]: options are the proxy's (vsphere_proxy --help), before the vcsim started last. Its control file
-# is $proxy_control. Sets proxy_url, proxy_thumbprint, proxy_ca, proxy_pid. govc goes on talking to vcsim itself.
+# proxy_start [OPTION...]: options are the proxy's (vsphere_proxy --help), before the vcsim started last. Its control
+# file is $proxy_control. Sets proxy_url, proxy_thumbprint, proxy_ca, proxy_pid. govc goes on talking to vcsim itself.
 proxy_start() {
     vcsim_count=$((vcsim_count + 1))
     proxy_dir=$place/proxy$vcsim_count
@@ -127,7 +127,7 @@ govc_via_proxy() { GOVC_URL=$proxy_url GOVC_TLS_CA_CERTS=$proxy_ca govc "$@"; }
 
 # --- what is there ---
 
-# vms: one JSON object per machine or template on standard output: {ref, name, power, template, nested, version, extra:{}}
+# vms: a JSON object per machine or template: {ref, name, power, template, nested, version, annotation, address, extra}
 vms() {
     govc object.collect -json -type m / name runtime.powerState config.template config.nestedHVEnabled config.version \
         config.extraConfig config.annotation guest.ipAddress | jq -c '
@@ -144,7 +144,7 @@ vm_count() { vms | jq -r .name | awk -v p="$1" 'index($0, p) == 1 { n++ } END { 
 # vm_get NAME FIELD: a field of vms, of the one machine of that name; extra.KEY is written 'extra["KEY"]'
 vm_get() { vms | jq -r "select(.name == \"$1\") | .$2"; }
 vm_paths() { govc find / -type m | sort; }
-# tasks_of METHOD [FILTER]: the recorded calls (proxy_start --record calls) of a method, as JSON lines
+# calls_of METHOD [FILTER]: the recorded calls (proxy_start --record calls) of a method, as JSON lines
 calls_of() { jq -c "select(.method == \"$1\") | select(${2:-true})" "$place/calls"; }
 calls_count() { calls_of "$@" | wc -l; }
 
@@ -163,7 +163,10 @@ vcsim_template() {
     for word; do
         [ "$word" != with-disk ] || disk=yes
     done
-    [ $disk = yes ] || govc device.remove -vm "$model" "$(govc device.ls -vm "$model" | awk '/^disk-/ { print $1; exit }')"
+    if [ $disk = no ]; then
+        disk=$(govc device.ls -vm "$model" | awk '/^disk-/ { print $1; exit }')
+        govc device.remove -vm "$model" "$disk"
+    fi
     govc object.rename "$model" "$template" >/dev/null
     model=${model%/*}/$template
     for word; do

@@ -1,5 +1,5 @@
-// ceiling up|down PREFIX COUNT WORKERS: what a client can get out of this vcsim at all: every call that the work needs and
-// none besides, from one session over kept-alive connections, the replies' references used without another look.
+// ceiling up|down PREFIX COUNT WORKERS: what a client can get out of this vcsim at all: every call that the work needs
+// and none besides, from one session over kept-alive connections.
 //
 // up: clone, set nested virtualization, power on, read both and the address. down: power off, destroy.
 // Environment: GOVC_URL GOVC_USERNAME GOVC_PASSWORD GOVC_TLS_CA_CERTS, as for govc; TEMPLATE; RESOURCE_POOL, FOLDER.

@@ -131,7 +131,7 @@ class Inventory:
         return (soap.text(self.value(ref, "config.template")) or "") == "true"
 
     def child_named(self, folder, name):
-        """What is called so in a folder, or None. Not asked with FindChild: vcsim panics while it makes a machine there."""
+        """What is called so in a folder, or None. FindChild would let vcsim panic while it makes a machine there."""
         children = [soap.ref(c) for c in self.value(folder, "childEntity") or ()]
         new = {}
         for ref in children:
