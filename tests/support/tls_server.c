@@ -202,6 +202,8 @@ static bool answer(struct test_tls_connection *c, const struct test_request *r) 
     while (a.endless)
         if (!deliver(c, a.body, a.len))
             return false;
+    if (a.gate)
+        test_await(a.gate, a.gate_at);
     if (a.then == THEN_SILENT)
         wait_for_end(c);
     if (a.then == THEN_RESET)

@@ -59,6 +59,8 @@ struct test_answer {
     const char *raw; /* all of the answer, in place of the above */
     bool cut;        /* after cut_at bytes of head and body, then does: */
     size_t cut_at;
+    const atomic_int *gate; /* then waits until it opens: is at least gate_at; NULL: open */
+    int gate_at;
     enum test_then then;
 };
 
