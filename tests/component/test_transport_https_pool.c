@@ -374,9 +374,12 @@ static void a_connection_that_was_idle_for_long_is_replaced(void **state) {
     test_http_fine(h, "fine");
     assert_int_equal(atomic_load(&server.accepted), 2);
     test_await_down(&server.open, 1); /* the old one is not only forgotten */
+    h->pool.swept_at = 0;
+    test_http_fine(h, "fine"); /* and this one is closed at once */
+    test_await_down(&server.open, 0);
     http_close(h);
     test_tls_stop(&server);
-    assert_int_equal(atomic_load(&server.requests), 3);
+    assert_int_equal(atomic_load(&server.requests), 4);
 }
 
 /* What the server says while nobody asked could be taken for the answer to the next request. */

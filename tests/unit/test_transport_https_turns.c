@@ -85,6 +85,7 @@ static void the_last_kept_connection_is_taken_first(void **state) {
     struct http *h = open_pool();
     struct https_connection *kept = take(h), *bare = take(h);
     kept->fd = 0;
+    kept->used_at = bare->used_at = clock_ms();
     https_pool_give(h, kept);
     https_pool_give(h, bare);
     assert_ptr_equal(take(h), kept);
@@ -94,6 +95,27 @@ static void the_last_kept_connection_is_taken_first(void **state) {
     https_pool_give(h, bare);
     assert_ptr_equal(take(h), bare);
     https_pool_give(h, bare);
+    http_close(h);
+}
+
+static void what_is_kept_for_too_long_is_closed(void **state) {
+    (void)state;
+    struct http *h = open_pool();
+    struct https_connection *old = take(h), *fresh = take(h);
+    old->fd = fresh->fd = 0; /* no libcurl has it: nothing is closed for real */
+    fresh->used_at = clock_ms();
+    old->used_at = fresh->used_at - h->idle_ms - 1;
+    https_pool_give(h, old);
+    assert_int_equal(old->fd, -1);
+    assert_ptr_equal(h->pool.bare, old);
+    https_pool_give(h, fresh);
+    assert_ptr_equal(h->pool.kept, fresh);
+    old = take(h);
+    assert_ptr_equal(old, fresh);
+    /* Not with every call: */
+    old->used_at -= h->idle_ms + 1;
+    https_pool_give(h, old);
+    assert_int_equal(old->fd, 0);
     http_close(h);
 }
 
@@ -134,6 +156,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(connections_are_made_up_to_the_number_and_used_again),
         cmocka_unit_test(the_last_kept_connection_is_taken_first),
+        cmocka_unit_test(what_is_kept_for_too_long_is_closed),
         cmocka_unit_test(a_free_connection_goes_to_who_waits),
         cmocka_unit_test(a_connection_given_to_someone_who_leaves_is_not_lost),
     };
