@@ -10,7 +10,7 @@
 
 #define VIM_OBJECTS 1200
 #define VIM_PROPERTIES 8
-#define VIM_VIEWS 64
+#define VIM_VIEWS 256
 #define VIM_SESSIONS 128
 
 enum vim_trouble {
@@ -89,7 +89,7 @@ struct vim_server {
         int view, at;
         bool used;
         struct _xmlNode *set;
-    } tokens[64];
+    } tokens[512];
     char **kept; /* answers, until the end */
     size_t nkept;
 };
