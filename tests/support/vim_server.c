@@ -400,6 +400,7 @@ static void wait_for_updates(struct call *c) {
     struct buffer updates = {0};
     int n = 0;
     collector->waiting = true;
+    pthread_cond_broadcast(&s->changed);
     while (!collector->gone && !s->stopping && s->drops == drops && (n = put_updates(s, at, max, &updates)) == 0 &&
            ms_left(&until) > 0)
         pthread_cond_timedwait(&s->changed, &s->lock, &until);
@@ -798,6 +799,25 @@ void vim_server_await(struct vim_server *s, const char *method, int n) {
         pthread_cond_timedwait(&s->changed, &s->lock, &until);
     if (got < n)
         fail_msg("%s was called %d times, not %d", method, got, n);
+}
+
+static bool is_waited_for(struct vim_server *s) {
+    for (int i = 1; i < s->nviews; i++)
+        if (s->views[i].waiting)
+            return true;
+    return false;
+}
+
+void vim_server_await_waiting(struct vim_server *s) {
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 10;
+    bool waits = false;
+    LOCKED(s)
+    while (!(waits = is_waited_for(s)) && ms_left(&until) > 0)
+        pthread_cond_timedwait(&s->changed, &s->lock, &until);
+    if (!waits)
+        fail_msg("nobody waits for updates");
 }
 
 int vim_server_sessions(struct vim_server *s) {

@@ -105,6 +105,8 @@ void vim_server_clear_rules(struct vim_server *s);
 int vim_server_count(struct vim_server *s, const char *method);
 /* Waits for its n-th call to have come, ten seconds at most. */
 void vim_server_await(struct vim_server *s, const char *method, int n);
+/* Waits for somebody to wait for updates, and for nothing to be there to be told. */
+void vim_server_await_waiting(struct vim_server *s);
 int vim_server_sessions(struct vim_server *s); /* that are open */
 
 void vim_server_add(struct vim_server *s, const char *type, const char *id);
