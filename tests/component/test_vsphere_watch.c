@@ -230,7 +230,7 @@ struct waiting {
     const char *until; /* power state */
     struct context ctx;
     int looks, rc;
-    bool had_guest;
+    atomic_bool had_guest;
     struct error err;
     pthread_t thread;
 };
@@ -365,9 +365,9 @@ static void many_wait_on_one_filter_and_few_round_trips(void **state) {
     for (int i = 0; i < THREADS; i++)
         came_true(&all[i]);
     c->s->delay_ms = 0;
-    unsigned long trips = vim_round_trips(c->v) - before;
-    if (trips > 40)
-        fail_msg("%lu round trips for %d waits: %s", trips, THREADS, buffer_str(&c->s->calls));
+    unsigned long trips = vim_round_trips(c->v) - before; /* about 30, and more where threads start slowly */
+    if (trips > THREADS)
+        fail_msg("%lu round trips for %d waits", trips, THREADS);
     assert_int_equal(vim_server_things(c->s, "PropertyFilter"), 1);
     assert_int_equal(vim_server_things(c->s, "ListView"), 1);
 }
@@ -628,9 +628,9 @@ static void thing_of_the_server_is_given_back_when_nobody_waits(void **state) {
 static void idle_session_is_kept_alive(void **state) {
     struct vim_client *c = *state;
     struct waiting w;
-    start_waiting(&w, c, 1);
-    vim_server_await(c->s, "WaitForUpdatesEx", 1);
     c->v->watch->keep_alive_ms = 50;
+    start_waiting(&w, c, 1);
+    vim_server_await_waiting(c->s);
     usleep(100000);
     power(c, 1, "poweredOn"); /* the thread's wait returns */
     came_true(&w);
