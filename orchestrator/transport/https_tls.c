@@ -155,8 +155,7 @@ static int verify(X509_STORE_CTX *chain, void *data) {
     }
     p->refused = !p->proved;
     p->reason = X509_STORE_CTX_get_error(chain);
-    if (p->refused)
-        note_certificate(p, leaf);
+    note_certificate(p, leaf);
     return p->proved;
 }
 
@@ -176,6 +175,8 @@ static void watch_handshake(const SSL *ssl, int where, int ret) {
     struct https_proof *p = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
     if ((where & SSL_CB_HANDSHAKE_DONE) && SSL_session_reused(ssl))
         p->proved = resumed_is_proved(p->trust, ssl);
+    if (where & SSL_CB_HANDSHAKE_DONE)
+        p->on_done(p->data);
     if (where == SSL_CB_CONNECT_EXIT && ret <= 0)
         p->garbled = is_garbled(ERR_peek_error());
 }
@@ -193,7 +194,7 @@ static bool want_name(SSL_CTX *ctx, const char *host) {
 
 bool https_proof_begin(struct https_proof *p, void *ssl_ctx) {
     SSL_CTX *ctx = ssl_ctx;
-    *p = (struct https_proof){.trust = p->trust};
+    *p = (struct https_proof){.trust = p->trust, .on_done = p->on_done, .data = p->data};
     /* libcurl turns tickets off unless asked not to (lib/vtls/openssl.c); with TLS 1.2 they are what is resumed. */
     SSL_CTX_clear_options(ctx, SSL_OP_NO_TICKET);
     SSL_CTX_set_app_data(ctx, p);
@@ -220,14 +221,14 @@ static int pin_error(const struct https_proof *p, const char *subject, struct er
                       p->thumbprint);
 }
 
-int https_proof_error(const struct https_proof *p, const char *subject, struct error *err) {
-    if (!p->refused)
+int https_proof_error(const struct https_proof *p, const char *why, const char *subject, struct error *err) {
+    if (!p->thumbprint[0])
         return error_set(err, ERR_AUTH, subject, "it showed no certificate that proves who it is");
     if (p->trust->by == BY_THUMBPRINT)
         return pin_error(p, subject, err);
     error_set(err, ERR_AUTH, subject,
-              "its certificate does not prove that it is %.100s (%s): CN \"%s\", SHA-256 thumbprint %s", p->trust->host,
-              X509_verify_cert_error_string(p->reason), p->name, p->thumbprint);
+              "its certificate does not prove that it is %.100s (%.100s): CN \"%s\", SHA-256 thumbprint %s",
+              p->trust->host, p->refused ? X509_verify_cert_error_string(p->reason) : why, p->name, p->thumbprint);
     return error_mend(err,
                       "compare the thumbprint with what the server's own console shows, then set "
                       "tls: { thumbprint: \"%s\" }, or name the CA that signed it: tls: { ca: FILE }",

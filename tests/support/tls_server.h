@@ -42,7 +42,8 @@ struct test_request {
 
 enum test_then {
     THEN_GO_ON,  /* the next request */
-    THEN_CLOSE,  /* without having announced it */
+    THEN_CLOSE,  /* says goodbye in TLS, but has not announced it in HTTP */
+    THEN_DROP,   /* closes without goodbye */
     THEN_RESET,  /* TCP RST */
     THEN_SILENT, /* nothing more until the other side goes */
 };
@@ -53,8 +54,8 @@ struct test_answer {
     const char *body;    /* NULL: empty */
     size_t len;
     bool chunked;
-    bool endless;      /* the body again and again until the other side goes */
-    bool claims;       /* a Content-Length of: */
+    bool endless; /* the body again and again until the other side goes */
+    bool claims;  /* a Content-Length of: */
     size_t claim;
     const char *raw; /* all of the answer, in place of the above */
     bool cut;        /* after cut_at bytes of head and body, then does: */
