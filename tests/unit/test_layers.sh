@@ -8,7 +8,7 @@ root=${1:-${NESTOR_SOURCE_DIR:-$(dirname "$0")/../..}}
 # error, so a new one must say here whose it is. Headers of the system need no row.
 rules='
 yaml.h              spec/
-libxml/             drivers/libvirt/
+libxml/             drivers/libvirt/ drivers/vsphere/
 curl/               transport/http
 libssh2             transport/ssh/
 sqlite3.h           state/
@@ -53,6 +53,8 @@ drivers/libvirt/    drivers/libvirt/
 drivers/libvirt/libvirt.h drivers/
 drivers/qemu/       drivers/qemu/
 drivers/qemu/qemu.h drivers/
+drivers/vsphere/    drivers/vsphere/
+drivers/vsphere/vsphere.h drivers/
 qemu_priv.h         drivers/qemu/
 ui/                 ui/
 ui/text.h           ui/ cli/
