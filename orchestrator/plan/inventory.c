@@ -34,11 +34,10 @@ static int find_driver(const char *name, const char *subject, const struct drive
 
 static int add_host(struct inventory *inv, const char *name, const char *driver, const struct param *params,
                     size_t nparams, uint32_t parallel, struct error *err) {
-    struct inventory_host host = {.name = name, .params = params, .nparams = nparams, .parallel = parallel};
+    struct inventory_host host = {.name = name, .params = params, .nparams = nparams, .asked = parallel};
     if (find_driver(driver, name, &host.driver, err))
         return -1;
-    if (!host.parallel)
-        host.parallel = host.driver->parallel;
+    host.parallel = parallel ? parallel : host.driver->parallel;
     inv->hosts[inv->nhosts++] = host;
     return 0;
 }
