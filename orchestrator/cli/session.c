@@ -140,13 +140,17 @@ static int ensure_secret(struct session *s, struct error *err) {
     return 0;
 }
 
-int session_record_text(struct session *s, struct error *err) {
+static int put_row(struct session *s, struct error *err) {
     cleanup_free char *file = realpath(s->lab->file, NULL);
     return state_lab_put(s->state, s->lab_name, file ? file : "", s->lab->text, s->lab->text_len, s->lab_id, err);
 }
 
+int session_record_text(struct session *s, struct error *err) {
+    return put_row(s, err) || ensure_secret(s, err) ? -1 : 0;
+}
+
 int session_record(struct session *s, struct error *err) {
-    if (session_record_text(s, err))
+    if (put_row(s, err))
         return -1;
     lab_record_free(s->record);
     lab_contents_free(s->contents);

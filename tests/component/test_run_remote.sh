@@ -148,6 +148,9 @@ nestor up box.yaml --yes
 expect_exit 0
 [ -n "$(ls "$NESTOR_HOME/fake/near/images")" ] || fail "the image was not copied"
 [ -z "$(ls "$world/images")" ] || fail "an image was copied to where it is not needed"
+nestor image rm tiny
+expect_exit 1
+expect_error "tiny: there is no such image" # and not: box/a is made from it
 
 begin "a template that is not there"
 write_remote box "templates: \"a, b\""
