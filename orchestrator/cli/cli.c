@@ -1,4 +1,4 @@
-#include "cli/cli.h"
+#include "cli/ask.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -112,6 +112,7 @@ static int end_output(int code) {
 int cli_main(int argc, char **argv) {
     struct cli cli = {.color = isatty(STDOUT_FILENO) && !getenv("NO_COLOR"), .live = isatty(STDERR_FILENO)};
     struct error err = {0};
+    struct asking asking;
     const char *term = getenv("TERM");
     if (term && strcmp(term, "dumb") == 0)
         cli.live = cli.color = false;
@@ -123,10 +124,13 @@ int cli_main(int argc, char **argv) {
         puts("nestor " NESTOR_VERSION);
         return NESTOR_DONE;
     }
+    asking_begin(&asking, &cli.ctx);
+    cli.asking = &asking;
     int code = dispatch(&cli, argc, argv, &err);
     if (code < 0) {
         print_error(&err);
         code = exit_code_of(&err);
     }
+    asking_end(&asking);
     return end_output(code);
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/ask.h"
 #include "cli/recorded.h"
 #include "nestor/transport.h"
 
@@ -59,13 +60,49 @@ void hosts_free(struct known_hosts *hosts) {
     *hosts = (struct known_hosts){0};
 }
 
-int host_open(const struct known_host *host, const char *home, struct hypervisor **ret, const struct context *ctx,
-              struct error *err) {
+int hosts_from_file(const struct cli *cli, const char *file, struct known_hosts *ret, struct lab **ret_lab,
+                    struct error *err) {
+    (void)cli;
+    struct lab *lab = NULL;
+    struct diagnostics diags = {0};
+    int failed = lab_load(file, &lab, &diags, err);
+    diagnostics_free(&diags);
+    if (failed)
+        return -1;
+    hosts_add_lab(ret, lab);
+    if (ret_lab)
+        *ret_lab = steal_ptr(&lab);
+    lab_free(lab);
+    return 0;
+}
+
+int hosts_find(const struct known_hosts *hosts, const char *name, const char *file, const struct known_host **ret,
+               struct error *err) {
+    const char **names = xcalloc(hosts->n, sizeof *names);
+    const struct known_host *found = NULL;
+    for (size_t i = 0; i < hosts->n; i++) {
+        names[i] = hosts->items[i].name;
+        if (strcmp(names[i], name) == 0)
+            found = &hosts->items[i];
+    }
+    if (!found) {
+        error_set(err, ERR_NOT_FOUND, name, "there is no host of that name in %s", file);
+        mend_with_words(err, name, names, hosts->n);
+    }
+    free(names);
+    if (found)
+        *ret = found;
+    return found ? 0 : -1;
+}
+
+int host_open(const struct cli *cli, const struct known_host *host, const char *home, struct hypervisor **ret,
+              const struct context *ctx, struct error *err) {
     struct hypervisor_config config = {.subject = host->subject,
                                        .access = access_local(),
                                        .params = host->params,
                                        .nparams = host->nparams,
                                        .home = home,
-                                       .accelerated = true};
+                                       .accelerated = true,
+                                       .asker = &cli->asking->asker};
     return host->driver->open(&config, ret, ctx, err);
 }

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/ask.h"
 #include "nestor/file.h"
 
 /* How long a second nestor waits for the first to finish with a lab. */
@@ -171,13 +172,14 @@ static int ensure_secret(struct session *s, struct error *err) {
     return 0;
 }
 
-int session_record(struct session *s, struct error *err) {
+static int put_row(struct session *s, struct error *err) {
     cleanup_free char *file = realpath(s->lab->file, NULL);
     return state_lab_put(s->state, s->lab_name, file ? file : "", s->lab->text, s->lab->text_len, s->lab_id, s->lab_id,
-                         err) ||
-                   ensure_secret(s, err)
-               ? -1
-               : 0;
+                         err);
+}
+
+int session_record(struct session *s, struct error *err) {
+    return put_row(s, err) || ensure_secret(s, err) ? -1 : 0;
 }
 
 int session_reach(struct session *s, bool with_lab, struct event_sink *sink, struct error *err) {
@@ -187,7 +189,10 @@ int session_reach(struct session *s, bool with_lab, struct event_sink *sink, str
     s->inv = NULL;
     if (inventory_build(s->lab_id, s->lab_name, with_lab ? s->lab : NULL, s->contents, &s->inv, err))
         return -1;
-    return reach_open(s->inv, s->home, s->has_secret ? &s->secret : NULL, sink, &s->reach, err);
+    if (reach_open(s->inv, s->home, s->has_secret ? &s->secret : NULL, sink, &s->reach, err))
+        return -1;
+    reach_ask(s->reach, &s->cli->asking->asker);
+    return 0;
 }
 
 void session_close(struct session *s) {
