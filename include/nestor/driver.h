@@ -52,8 +52,8 @@ struct hypervisor_config {
 
 /* Asks a person for a secret. May be called from any thread; calls do not overlap. */
 struct asker {
-    /* "Password of administrator@vsphere.local at host vc: " on the terminal, without echo. *ret is the caller's to wipe.
-     * ERR_USAGE when there is no terminal, ERR_CANCELLED after Ctrl-C. */
+    /* "Password of administrator@vsphere.local at host vc: " on the terminal, without echo. *ret is the caller's to
+     * wipe. ERR_USAGE when there is no terminal, ERR_CANCELLED after Ctrl-C. */
     int (*ask)(void *data, const char *prompt, struct buffer *ret, struct error *err);
     void *data;
 };
@@ -71,8 +71,8 @@ struct machine_spec {
     const struct image *image;
     const void *seed; /* the NoCloud volume (image.h) */
     size_t seed_len;
-    /* The two texts the seed is made of, for hypervisors that hand them over in another way (guestinfo). user_data holds
-     * the machine's private host key. NULL but for create. */
+    /* The two texts the seed is made of, for hypervisors that hand them over in another way (guestinfo). user_data
+     * holds the machine's private host key. NULL but for create. */
     const char *meta_data, *user_data;
     bool full_clone;           /* copy the disks instead of sharing the template's */
     const struct param *extra; /* advanced keys of the hypervisor's own (`extra-config`) */
@@ -132,16 +132,24 @@ typedef void (*finding_fn)(void *data, const struct finding *finding); /* the fi
 enum driver_feature {
     DRIVER_LINKED_CLONE = 1 << 0,
     DRIVER_SNAPSHOT = 1 << 1,
-    DRIVER_GUEST = 1 << 2, /* can be the inside of a guest hypervisor (`hypervisor: NAME`) */
-    DRIVER_HOST = 1 << 3,  /* can be a host (`driver: NAME`) */
+    DRIVER_GUEST = 1 << 2,      /* can be the inside of a guest hypervisor (`hypervisor: NAME`) */
+    DRIVER_HOST = 1 << 3,       /* can be a host (`driver: NAME`) */
     DRIVER_TEMPLATES = 1 << 4,  /* what it clones lives on it already, under its own names and paths */
     DRIVER_BY_ADDRESS = 1 << 5, /* spoken to at its address, not from inside: needs no SSH to be opened */
+    DRIVER_EXTRA = 1 << 6,      /* takes advanced keys of its own (`extra-config`) */
+    DRIVER_FULL_CLONE =
+        1 << 7, /* can copy the disks as well (`clone: full`); without DRIVER_LINKED_CLONE it always does */
 };
 
 struct driver_param {
     const char *key;
     const char *help;
-    bool required;
+    bool required; /* of a host; a guest hypervisor may do without */
+    /* The value is never in the spec, which is kept in the state: the spec says where it is. A secret "password" comes
+     * as one of "password.env", the name of an environment variable, and "password.file", an absolute path; or as
+     * neither: then `asker`. The table has the one row, "password". */
+    bool secret;
+    bool path; /* of a file here: seen from the spec's folder; comes as an absolute path */
 };
 
 struct driver {

@@ -26,15 +26,15 @@ struct http_trust {
 
 /* Everything is borrowed until http_close. */
 struct http_config {
-    const char *subject;   /* "host vc": for messages */
-    const char *url;       /* "https://vcenter.example/sdk": the default path of requests. User and password in it are
-                            * refused (ERR_USAGE); `http:` only to a loopback address or through a non-local access */
+    const char *subject; /* "host vc": for messages */
+    const char *url;     /* "https://vcenter.example/sdk": the default path of requests. User and password in it are
+                          * refused (ERR_USAGE); `http:` only to a loopback address or through a non-local access */
     struct http_trust trust;
     struct access *access; /* connections are dialled through it (transport.h) */
     const char *dial_host; /* connect there instead of to the URL's host: a machine inside a lab; NULL */
     uint16_t dial_port;
-    uint32_t connections;  /* most at once; 0: 64 */
-    size_t max_reply;      /* bytes of one body; 0: 64 MiB. More is ERR_PROTOCOL, found while it comes */
+    uint32_t connections; /* most at once; 0: 64 */
+    size_t max_reply;     /* bytes of one body; 0: 64 MiB. More is ERR_PROTOCOL, found while it comes */
 };
 
 /* Makes no connection yet. ERR_USAGE: the URL or the thumbprint is malformed; ERR_NOT_FOUND: no such CA file. */

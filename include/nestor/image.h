@@ -15,7 +15,8 @@
 #include "nestor/lab.h"
 #include "nestor/transport.h"
 
-/* A template resolved to files. Owns its strings; free with image_free. */
+/* A template resolved to files. Owns its strings; free with image_free. Of a template that lives on a hypervisor
+ * (template.on_host) there are no files here: only its name is set, the rest is zero, and it is never missing. */
 struct image {
     char *name;
     char *disk;            /* absolute path */
@@ -67,10 +68,10 @@ struct seed {
  * With extra user-data, user-data is a MIME multi-part; nestor's parts come last in it, so that the machine's identity
  * cannot be overruled. Appends to *ret, which then holds the private host key: wipe it. */
 int seed_build(const struct seed *seed, struct buffer *ret, struct error *err) NESTOR_CHECKED;
-/* The same two files as texts, for hypervisors that hand them over themselves. Both are NUL-terminated; user_data holds
- * the private host key: wipe it with seed_wipe. */
+/* The same two files as texts, for hypervisors that hand them over themselves; appended to two empty buffers. user_data
+ * holds the private host key: wipe it with seed_wipe. */
 int seed_texts(const struct seed *seed, struct buffer *ret_meta_data, struct buffer *ret_user_data,
                struct error *err) NESTOR_CHECKED;
-void seed_wipe(struct buffer *b); /* zeroes and frees */
+void seed_wipe(struct buffer *b); /* zeroes, then frees; empty is fine */
 
 #endif

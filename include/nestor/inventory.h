@@ -18,7 +18,8 @@ struct inventory_host {
     const struct driver *driver;
     const struct param *params;
     size_t nparams;
-    uint32_t parallel;
+    uint32_t parallel; /* units of work at once: what was asked for, else the driver's default */
+    uint32_t asked;    /* what the spec or the record says of it; 0: nothing */
 };
 
 struct row {
@@ -45,6 +46,11 @@ struct row {
     bool seen_exposed;
     const char *seen_digest;
 };
+
+/* Whether it becomes a hypervisor that is spoken to at its address, not from within. */
+static inline bool row_is_by_address(const struct row *row) {
+    return row->opens_as && row->opens_as->features & DRIVER_BY_ADDRESS;
+}
 
 struct inventory {
     struct arena arena;

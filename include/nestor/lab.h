@@ -44,7 +44,7 @@ enum boot_kind { BOOT_DISK, BOOT_KERNEL };
 /* Something that can be cloned. Built-in ones (templates/images) carry only a name until image/ finds them. */
 struct template {
     const char *name;
-    bool on_host;       /* it lives on the hypervisor under that name or path (DRIVER_TEMPLATES); nothing below is set */
+    bool on_host; /* it lives on the hypervisor under that name or path (DRIVER_TEMPLATES); nothing below is set */
     const char *source; /* path or URL of the disk; NULL: the image catalogue's entry of that name */
     const char *sha256; /* 64 hex digits of the source, or NULL (only allowed for a local path) */
     const char *format; /* "qcow2" or "raw" */
@@ -77,11 +77,11 @@ struct machine {
     enum ready ready;
     const char *ssh_user; /* never NULL once parsed */
     uint16_t ssh_port;
-    uint32_t boot_timeout_s; /* 0: the driver's default for its accelerator */
-    uint32_t stop_timeout_s; /* 0: default */
-    const char *user_data;   /* extra cloud-init user-data, NULL if none */
-    uint32_t parallel;       /* limit of the hypervisor this machine becomes; 0: default */
-    bool full_clone;         /* `clone: full` */
+    uint32_t boot_timeout_s;   /* 0: the driver's default for its accelerator */
+    uint32_t stop_timeout_s;   /* 0: default */
+    const char *user_data;     /* extra cloud-init user-data, NULL if none */
+    uint32_t parallel;         /* limit of the hypervisor this machine becomes; 0: default */
+    bool full_clone;           /* `clone: full` */
     const struct param *extra; /* `extra-config`: advanced keys of the hypervisor it runs on */
     size_t nextra;
     const struct param *params; /* of `hypervisor: { driver: NAME, ... }`: how to open what it becomes */

@@ -2,7 +2,11 @@
  *
  *   hypervisor of row r  =  r is at level 1 ? open(host driver, local access)
  *                                          : open(driver of parent, access of parent)
- *   access of row r      =  ssh( through the access of r's hypervisor, to the address it gives for r )
+ *   access of row r      =  ssh( through the way to r's hypervisor's machines, to the address it gives for r )
+ *
+ * The way to a hypervisor's machines is the access into it. One that is spoken to at its address (DRIVER_BY_ADDRESS)
+ * needs no access into it: it is opened with its address and the way to the machine it is, and what runs in it is
+ * dialled from there too.
  *
  * Handles are opened on first need, shared by all threads, and closed by reach_close children first. A connection
  * found dead is opened anew once.
@@ -19,6 +23,8 @@ struct reach;
 int reach_open(struct inventory *inv, const char *home, const struct secret *secret, struct event_sink *sink,
                struct reach **ret, struct error *err) NESTOR_CHECKED;
 void reach_close(struct reach *r); /* NULL-safe */
+/* Who drivers may ask for secrets; borrowed until reach_close. NULL, as without this: nobody. */
+void reach_ask(struct reach *r, const struct asker *asker);
 
 /* The hypervisor the row's machine runs on (not: becomes). Borrowed until reach_close or reach_forget. */
 int reach_hypervisor(struct reach *r, uint32_t row, struct hypervisor **ret, const struct driver **ret_driver,
@@ -36,6 +42,14 @@ int reach_access(struct reach *r, uint32_t row, struct access **ret, const struc
  * runs, so a machine that died ends the wait at once (ERR_DIED). */
 int reach_wait(struct reach *r, uint32_t row, struct access **ret, const struct context *ctx,
                struct error *err) NESTOR_CHECKED;
+/* reach_inside, repeated in the same way: for a hypervisor that is spoken to at its address. */
+int reach_wait_inside(struct reach *r, uint32_t row, struct hypervisor **ret, const struct context *ctx,
+                      struct error *err) NESTOR_CHECKED;
+/* The proof that the row's machine can nest: by probes over SSH (verify.h); for a hypervisor that is spoken to at its
+ * address by what it says of itself (driver->check). `exposed`: the setting, as read back. Waits for it as reach_wait
+ * does. Returns 0 with *ret filled whether or not it verified; -1 only when it could not be asked. */
+int reach_prove(struct reach *r, const struct inventory *inv, uint32_t row, bool exposed, struct evidence *ret,
+                const struct context *ctx, struct error *err) NESTOR_CHECKED;
 /* Where it answers, as text "127.0.0.1:40001", once known; "" before. Into out[80]. */
 void reach_address(struct reach *r, uint32_t row, char out[80]);
 /* Whether children of this row's hypervisor may run accelerated (set after verify, before reach_inside). */

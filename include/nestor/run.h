@@ -12,7 +12,8 @@
 #include "nestor/state.h"
 
 struct run_options {
-    /* Most changes at once over all, and as many waits for machines; 1: one step at a time; 0: 64. */
+    /* Most changes at once over all, and as many waits for machines; 1: one step at a time; 0: 64, or what the hosts
+     * take together, if that is more, up to 128. */
     uint32_t parallel;
     const struct capability *hosts; /* per host, from run_preflight; NULL: unknown */
 };

@@ -38,7 +38,6 @@ static int verify_row(struct verifying *v, uint32_t r, struct error *err) {
     const struct row *row = &s->inv->rows[r];
     struct context ctx = context_timeout(&s->cli->ctx, VERIFY_MS);
     struct evidence e;
-    struct access *access;
     struct error why = {0};
     if (!row->recorded) {
         error_set(&why, ERR_NOT_FOUND, row->path, "it has not been created");
@@ -46,9 +45,7 @@ static int verify_row(struct verifying *v, uint32_t r, struct error *err) {
         tell_failure(v, row, &why);
         return 0;
     }
-    if (reach_wait(s->reach, r, &access, &ctx, &why) ||
-        verify_run(access, row->hypervisor_name[0] ? row->hypervisor_name : "generic", row->seen_exposed,
-                   inventory_nests_deeper(s->inv, r), &e, &ctx, &why)) {
+    if (reach_prove(s->reach, s->inv, r, row->seen_exposed, &e, &ctx, &why)) {
         if (!why.subject[0])
             error_subject(&why, row->path);
         tell_failure(v, row, &why);
@@ -102,9 +99,8 @@ const struct cli_command cmd_verify = {
     .options_size = sizeof(struct verify_options),
     .min_args = 1,
     .max_args = 1,
-    .details =
-        "Runs every probe over SSH, shows and keeps the evidence. Exits with 1 if one guest hypervisor cannot nest;\n"
-        "the reason codes are explained in docs/verify.md.",
+    .details = "Runs every probe, shows and keeps the evidence. Exits with 1 if one guest hypervisor cannot nest;\n"
+               "the reason codes are explained in docs/verify.md.",
     .examples = "  nestor verify quickstart\n  nestor verify quickstart --json | jq '.machines[].probes'",
     .run = run,
 };

@@ -60,13 +60,26 @@ static int find(const struct entry *e, const struct template *t, struct image **
     return 0;
 }
 
+/* What lives on a hypervisor is nothing of this machine's: only its name is known. */
+static struct image *on_host(const struct template *t) {
+    struct image *image = xcalloc(1, sizeof *image);
+    image->name = xstrdup(t->name);
+    return image;
+}
+
 int image_find(const struct template *t, struct image **ret, struct error *err) {
+    if (t->on_host) {
+        *ret = on_host(t);
+        return 0;
+    }
     cleanup_entry struct entry e = {0};
     return entry_init(&e, t, err) ? -1 : find(&e, t, ret, err);
 }
 
 int image_check(const struct template *t, struct error *err) {
     cleanup_entry struct entry e = {0};
+    if (t->on_host)
+        return 0;
     if (entry_init(&e, t, err))
         return -1;
     bool can_be_made = !entry_has_recipe(&e) || has_recipe_folder(e.key);
@@ -103,6 +116,8 @@ static int make_locked(const struct entry *e, const struct template *t, bool reb
 
 int image_ensure(const struct template *t, bool rebuild, struct image **ret, struct event_sink *sink,
                  const struct context *ctx, struct error *err) {
+    if (t->on_host)
+        return image_find(t, ret, err);
     cleanup_entry struct entry e = {0};
     struct image *image = NULL;
     if (entry_init(&e, t, err) || (!rebuild && find_current(&e, t, &image, err)))

@@ -34,11 +34,10 @@ static int find_driver(const char *name, const char *subject, const struct drive
 
 static int add_host(struct inventory *inv, const char *name, const char *driver, const struct param *params,
                     size_t nparams, uint32_t parallel, struct error *err) {
-    struct inventory_host host = {.name = name, .params = params, .nparams = nparams, .parallel = parallel};
+    struct inventory_host host = {.name = name, .params = params, .nparams = nparams, .asked = parallel};
     if (find_driver(driver, name, &host.driver, err))
         return -1;
-    if (!host.parallel)
-        host.parallel = host.driver->parallel;
+    host.parallel = parallel ? parallel : host.driver->parallel;
     inv->hosts[inv->nhosts++] = host;
     return 0;
 }
@@ -80,12 +79,26 @@ static void derive_identity(struct inventory *inv, struct row *row) {
     free(native);
 }
 
+/* What has come to the spec later adds to the text only where it is used: machines made before stay as they are. The
+ * NUL before each is what no user-data has in it. */
+static void derive_choices(const struct lab *lab, const struct machine *m, struct buffer *text) {
+    if (lab->templates[m->template].on_host)
+        buffer_append(text, "\0on-host", 8);
+    if (m->full_clone)
+        buffer_append(text, "\0full-clone", 11);
+    for (size_t i = 0; i < m->nextra; i++) {
+        buffer_putc(text, '\0');
+        buffer_printf(text, "%s=%s", m->extra[i].key, m->extra[i].value);
+    }
+}
+
 /* What a machine is made with. Anything in here can only be changed by making the machine anew. */
 static void derive_digest(const struct lab *lab, const struct machine *m, char out[17]) {
     cleanup_buffer struct buffer text = {0};
     buffer_printf(&text, "%s\n%u\n%llu\n%llu\n%s\n%u\n%s", lab->templates[m->template].name, m->cpus,
                   (unsigned long long)m->memory, (unsigned long long)m->disk, m->ssh_user, m->ssh_port,
                   m->user_data ? m->user_data : "");
+    derive_choices(lab, m, &text);
     char hex[65];
     sha256_hex(text.data, text.len, hex);
     memcpy(out, hex, 16);

@@ -1,12 +1,13 @@
 /* Opening the tree on demand. One place per machine keeps its connection and, if it is a guest hypervisor, the open
- * driver handle inside it; everything deeper hangs on those.
+ * driver handle of what it has become; everything deeper hangs on those.
  *
  * Locks: each place has its own mutex, taken child before parent only in the sense that a child's holder may take its
  * parent's (depth grows downwards, so there is no cycle). It is held while connecting, so that threads that need the
  * same machine wait for one connection instead of making several.
  *
- * A connection found dead is not freed but parked until reach_close: other threads may still be inside a call on it,
- * and such a call ends by itself with an error. */
+ * What was opened is closed by reach_close only, newest first: nothing is ever closed before what was opened through
+ * it. A connection found dead is merely taken out of its place: other threads may still be inside a call on it, and
+ * such a call ends by itself with an error. */
 #include "nestor/reach.h"
 
 #include <pthread.h>
@@ -26,29 +27,33 @@ struct place {
     pthread_mutex_t lock;
     struct access *access;     /* into the machine */
     struct hypervisor *inside; /* the hypervisor it has become */
+    struct access *through;    /* what `inside` speaks through */
     char address[80];          /* "127.0.0.1:40001" */
     bool accelerated;
 };
 
-struct parked {
-    struct parked *next;
+/* Something that is to be closed in the end: an access, or a driver's handle and the endpoint it borrows. */
+struct opened {
+    struct opened *next;
     struct access *access;
-    struct hypervisor *inside;
+    struct hypervisor *hv;
     const struct driver *driver;
+    struct endpoint at;
 };
 
 struct reach {
     struct inventory *inv;
     const char *home;
     const struct secret *secret;
+    const struct asker *asker;
     struct event_sink *sink;
     struct keypair user_key;
     struct place *places; /* per row */
     size_t nplaces;
     struct place *hosts; /* per host: only lock and inside are used */
     char **host_subjects;
-    pthread_mutex_t parked_lock;
-    struct parked *parked;
+    pthread_mutex_t opened_lock;
+    struct opened *opened; /* newest first */
 };
 
 int reach_open(struct inventory *inv, const char *home, const struct secret *secret, struct event_sink *sink,
@@ -70,7 +75,7 @@ int reach_open(struct inventory *inv, const char *home, const struct secret *sec
         pthread_mutex_init(&r->hosts[i].lock, NULL);
         r->host_subjects[i] = xasprintf("host %s", inv->hosts[i].name);
     }
-    pthread_mutex_init(&r->parked_lock, NULL);
+    pthread_mutex_init(&r->opened_lock, NULL);
     if (secret && keypair_derive(secret, "user", "nestor", &r->user_key, err)) {
         reach_close(r);
         return -1;
@@ -79,52 +84,79 @@ int reach_open(struct inventory *inv, const char *home, const struct secret *sec
     return 0;
 }
 
-static void park_one(struct reach *r, struct access *access, struct hypervisor *inside, const struct driver *driver) {
-    struct parked *p = xmalloc(sizeof *p);
-    pthread_mutex_lock(&r->parked_lock);
-    *p = (struct parked){r->parked, access, inside, driver};
-    r->parked = p;
-    pthread_mutex_unlock(&r->parked_lock);
+void reach_ask(struct reach *r, const struct asker *asker) { r->asker = asker; }
+
+static void keep(struct reach *r, struct opened *o) {
+    pthread_mutex_lock(&r->opened_lock);
+    o->next = r->opened;
+    r->opened = o;
+    pthread_mutex_unlock(&r->opened_lock);
 }
 
-static void park(struct reach *r, struct place *place, const struct driver *driver) {
-    if (place->access || place->inside)
-        park_one(r, place->access, place->inside, driver);
-    place->access = NULL;
+static void keep_access(struct reach *r, struct access *access) {
+    struct opened *o = xcalloc(1, sizeof *o);
+    o->access = access;
+    keep(r, o);
+}
+
+static void drop_inside(struct place *place) {
     place->inside = NULL;
+    place->through = NULL;
+}
+
+/* Its connection is of no use any more. What speaks through that goes with it. */
+static void drop_access(struct place *place) {
+    if (place->through == place->access)
+        drop_inside(place);
+    place->access = NULL;
     place->address[0] = '\0';
 }
 
 void reach_close(struct reach *r) {
     if (!r)
         return;
-    /* Children stand after their parents: walking backwards closes what tunnels before what it tunnels through. */
-    for (size_t i = r->nplaces; i-- > 0;) {
-        struct place *place = &r->places[i];
-        if (place->inside)
-            r->inv->rows[i].opens_as->close(place->inside);
-        access_close(place->access);
-        pthread_mutex_destroy(&place->lock);
+    for (struct opened *o = r->opened, *next; o; o = next) {
+        next = o->next;
+        if (o->hv)
+            o->driver->close(o->hv);
+        access_close(o->access);
+        free(o);
     }
-    for (struct parked *p = r->parked, *next; p; p = next) { /* newest first: children again before parents */
-        next = p->next;
-        if (p->inside)
-            p->driver->close(p->inside);
-        access_close(p->access);
-        free(p);
-    }
+    for (size_t i = 0; i < r->nplaces; i++)
+        pthread_mutex_destroy(&r->places[i].lock);
     for (size_t i = 0; i < r->inv->nhosts; i++) {
-        if (r->hosts[i].inside)
-            r->inv->hosts[i].driver->close(r->hosts[i].inside);
         pthread_mutex_destroy(&r->hosts[i].lock);
         free(r->host_subjects[i]);
     }
-    pthread_mutex_destroy(&r->parked_lock);
+    pthread_mutex_destroy(&r->opened_lock);
     keypair_free(&r->user_key);
     free(r->places);
     free(r->hosts);
     free(r->host_subjects);
     free(r);
+}
+
+/* Opens the hypervisor into its place, which is locked. at: where it answers, for DRIVER_BY_ADDRESS. */
+static int open_hypervisor(struct reach *r, const struct driver *driver, struct hypervisor_config *config,
+                           const struct endpoint *at, struct place *place, const struct context *ctx,
+                           struct error *err) {
+    struct opened *o = xcalloc(1, sizeof *o);
+    o->driver = driver;
+    if (at)
+        o->at = *at;
+    config->endpoint = at ? &o->at : NULL;
+    config->lab_id = r->inv->lab_id;
+    config->lab_name = r->inv->lab_name;
+    config->home = r->home;
+    config->asker = r->asker;
+    if (driver->open(config, &o->hv, ctx, err)) {
+        free(o);
+        return -1;
+    }
+    keep(r, o);
+    place->inside = o->hv;
+    place->through = config->access;
+    return 0;
 }
 
 int reach_host(struct reach *r, uint32_t host, struct hypervisor **ret, const struct driver **ret_driver,
@@ -138,9 +170,8 @@ int reach_host(struct reach *r, uint32_t host, struct hypervisor **ret, const st
                                            .access = access_local(),
                                            .params = h->params,
                                            .nparams = h->nparams,
-                                           .home = r->home,
                                            .accelerated = true};
-        failed = h->driver->open(&config, &place->inside, ctx, err);
+        failed = open_hypervisor(r, h->driver, &config, NULL, place, ctx, err);
     }
     *ret = place->inside;
     *ret_driver = h->driver;
@@ -148,28 +179,107 @@ int reach_host(struct reach *r, uint32_t host, struct hypervisor **ret, const st
     return failed;
 }
 
-int reach_inside(struct reach *r, uint32_t row, struct hypervisor **ret, const struct driver **ret_driver,
-                 const struct context *ctx, struct error *err) {
+/* What the machines of a hypervisor (row, or LAB_NONE for a host) are dialled through: the way into it, or, if it is
+ * spoken to at its address, what that is dialled through itself. */
+static int way_to_machines(struct reach *r, uint32_t row, struct access **ret, const struct context *ctx,
+                           struct error *err) {
+    while (row != LAB_NONE && row_is_by_address(&r->inv->rows[row]))
+        row = r->inv->rows[row].parent;
+    if (row != LAB_NONE)
+        return reach_access(r, row, ret, ctx, err);
+    *ret = access_local();
+    return 0;
+}
+
+static int address_of(struct reach *r, uint32_t row, struct endpoint *ret, const struct context *ctx,
+                      struct error *err) {
+    struct hypervisor *hv;
+    const struct driver *driver;
+    struct machine_spec spec = row_machine(r->inv, &r->inv->rows[row]);
+    if (reach_hypervisor(r, row, &hv, &driver, ctx, err))
+        return -1;
+    return driver->address(hv, &spec, ret, ctx, err);
+}
+
+static void note_address(struct place *place, const struct endpoint *at) {
+    snprintf(place->address, sizeof place->address, "%s:%u", at->host, at->port);
+}
+
+static struct hypervisor_config config_inside(const struct reach *r, uint32_t row, struct access *access) {
     const struct row *m = &r->inv->rows[row];
-    if (!m->opens_as)
-        return error_set(err, ERR_UNSUPPORTED, m->path, "it is not a guest hypervisor");
+    return (struct hypervisor_config){.subject = m->path,
+                                      .access = access,
+                                      .params = m->wanted ? m->wanted->params : NULL,
+                                      .nparams = m->wanted ? m->wanted->nparams : 0,
+                                      .accelerated = r->places[row].accelerated};
+}
+
+/* From within, over the connection into its machine. */
+static int open_within(struct reach *r, uint32_t row, struct hypervisor **ret, const struct context *ctx,
+                       struct error *err) {
+    struct place *place = &r->places[row];
     struct access *access;
+    int failed = 0;
     if (reach_access(r, row, &access, ctx, err))
         return -1;
+    pthread_mutex_lock(&place->lock);
+    if (place->access)
+        access = place->access;
+    if (place->through != access)
+        drop_inside(place);
+    if (!place->inside) {
+        struct hypervisor_config config = config_inside(r, row, access);
+        failed = open_hypervisor(r, r->inv->rows[row].opens_as, &config, NULL, place, ctx, err);
+    }
+    *ret = place->inside;
+    pthread_mutex_unlock(&place->lock);
+    return failed;
+}
+
+static int open_at(struct reach *r, uint32_t row, struct place *place, const struct context *ctx, struct error *err) {
+    const struct row *m = &r->inv->rows[row];
+    struct access *way;
+    struct endpoint at;
+    if (address_of(r, row, &at, ctx, err) || way_to_machines(r, m->parent, &way, ctx, err))
+        return -1;
+    struct hypervisor_config config = config_inside(r, row, way);
+    if (open_hypervisor(r, m->opens_as, &config, &at, place, ctx, err))
+        return -1;
+    note_address(place, &at);
+    return 0;
+}
+
+/* From outside, without a connection into its machine. */
+static int open_at_address(struct reach *r, uint32_t row, struct hypervisor **ret, const struct context *ctx,
+                           struct error *err) {
     struct place *place = &r->places[row];
     int failed = 0;
     pthread_mutex_lock(&place->lock);
-    if (!place->inside) {
-        struct hypervisor_config config = {.subject = m->path,
-                                           .access = place->access ? place->access : access,
-                                           .home = r->home,
-                                           .accelerated = place->accelerated};
-        failed = m->opens_as->open(&config, &place->inside, ctx, err);
-    }
+    if (place->through && !access_alive(place->through))
+        drop_inside(place);
+    if (!place->inside)
+        failed = open_at(r, row, place, ctx, err);
     *ret = place->inside;
-    *ret_driver = m->opens_as;
     pthread_mutex_unlock(&place->lock);
     return failed;
+}
+
+/* A stray found by observation has no place: nothing is known of what is in it. */
+static int check_known(const struct reach *r, uint32_t row, struct error *err) {
+    if (row < r->nplaces)
+        return 0;
+    return error_set(err, ERR_UNSUPPORTED, r->inv->rows[row].path, "nestor has no record of this machine");
+}
+
+int reach_inside(struct reach *r, uint32_t row, struct hypervisor **ret, const struct driver **ret_driver,
+                 const struct context *ctx, struct error *err) {
+    const struct row *m = &r->inv->rows[row];
+    if (check_known(r, row, err))
+        return -1;
+    if (!m->opens_as)
+        return error_set(err, ERR_UNSUPPORTED, m->path, "it is not a guest hypervisor");
+    *ret_driver = m->opens_as;
+    return row_is_by_address(m) ? open_at_address(r, row, ret, ctx, err) : open_within(r, row, ret, ctx, err);
 }
 
 int reach_hypervisor(struct reach *r, uint32_t row, struct hypervisor **ret, const struct driver **ret_driver,
@@ -194,6 +304,9 @@ struct machine_spec row_machine(const struct inventory *inv, const struct row *r
         spec.cpus = row->wanted->cpus;
         spec.memory = row->wanted->memory;
         spec.disk = row->wanted->disk;
+        spec.full_clone = row->wanted->full_clone;
+        spec.extra = row->wanted->extra;
+        spec.nextra = row->wanted->nextra;
     }
     return spec;
 }
@@ -210,8 +323,10 @@ static int connect_ssh(struct reach *r, uint32_t row, struct place *place, bool 
     struct machine_spec spec = row_machine(r->inv, m);
     if (driver->connect) {
         struct error why = {0};
-        if (driver->connect(hv, &spec, &place->access, ctx, &why) == 0)
+        if (driver->connect(hv, &spec, &place->access, ctx, &why) == 0) {
+            keep_access(r, place->access);
             return 0;
+        }
         if (why.code != ERR_UNSUPPORTED) { /* else: this one is reached over SSH */
             if (err)
                 *err = why;
@@ -225,8 +340,8 @@ static int connect_ssh(struct reach *r, uint32_t row, struct place *place, bool 
         error_set(err, ERR_AUTH, m->path, "the lab's key is not on this machine");
         return error_mend(err, "run the command where the lab was brought up");
     }
-    struct access *via = access_local();
-    if (m->parent != LAB_NONE && reach_access(r, m->parent, &via, ctx, err))
+    struct access *via;
+    if (way_to_machines(r, m->parent, &via, ctx, err))
         return -1;
     struct keypair host_key;
     cleanup_free char *purpose = xasprintf("host:%s", m->path);
@@ -242,21 +357,23 @@ static int connect_ssh(struct reach *r, uint32_t row, struct place *place, bool 
                                 .greeting_ms = again ? GREETING_MS : 0};
     struct context attempt = again ? context_timeout(ctx, ATTEMPT_MS) : *ctx;
     int failed = access_ssh(via, &target, &place->access, &attempt, err);
-    if (!failed)
-        snprintf(place->address, sizeof place->address, "%s:%u", at.host, at.port);
+    if (!failed) {
+        keep_access(r, place->access);
+        note_address(place, &at);
+    }
     keypair_free(&host_key);
     return failed;
 }
 
 static int open_access(struct reach *r, uint32_t row, bool again, struct access **ret, const struct context *ctx,
                        struct error *err) {
-    if (row >= r->nplaces) /* a stray found by observation: nothing is known of what is in it */
-        return error_set(err, ERR_UNSUPPORTED, r->inv->rows[row].path, "nestor has no record of this machine");
+    if (check_known(r, row, err))
+        return -1;
     struct place *place = &r->places[row];
     int failed = 0;
     pthread_mutex_lock(&place->lock);
     if (place->access && !access_alive(place->access))
-        park(r, place, r->inv->rows[row].opens_as);
+        drop_access(place);
     if (!place->access)
         failed = connect_ssh(r, row, place, again, ctx, err);
     if (!failed)
@@ -290,35 +407,64 @@ static int still_running(struct reach *r, uint32_t row, const struct context *ct
     return 0;
 }
 
-int reach_wait(struct reach *r, uint32_t row, struct access **ret, const struct context *ctx, struct error *err) {
+/* What is waited for: a way in, or the hypervisor that a machine has become. */
+struct goal {
+    int (*attempt)(struct reach *r, uint32_t row, void *ret, const struct context *ctx, struct error *err);
+    void *ret;
+    const char *over; /* "over SSH" */
+};
+
+static int gave_up(const struct goal *goal, const char *path, const struct error *last, struct error *err) {
+    error_set(err, ERR_TIMEOUT, path, "it did not answer %s in time; the last try said: %s", goal->over, last->cause);
+    error_retry(err);
+    return error_mend(err, "see its console in 'nestor status'; a slow host may need a longer 'timeouts: { boot: }'");
+}
+
+static int pass_on(const struct error *why, struct error *err) {
+    if (err)
+        *err = *why;
+    return -1;
+}
+
+static int wait_for(struct reach *r, uint32_t row, const struct goal *goal, const struct context *ctx,
+                    struct error *err) {
+    const char *path = r->inv->rows[row].path;
+    cleanup_free char *what = xasprintf("waiting until it answers %s", goal->over);
     struct error last = {0};
     for (;;) {
-        struct error now = {0};
-        if (open_access(r, row, true, ret, ctx, &now) == 0)
+        struct error now = {0}, over = {0};
+        if (goal->attempt(r, row, goal->ret, ctx, &now) == 0)
             return 0;
-        if (now.code != ERR_TIMEOUT && !now.retry) {
-            if (err)
-                *err = now;
-            return -1;
-        }
+        if (now.code != ERR_TIMEOUT && !now.retry)
+            return pass_on(&now, err);
         if (now.code != ERR_TIMEOUT || last.code == ERR_NONE)
             last = now;
         if (still_running(r, row, ctx, err))
             return -1;
-        const char *path = r->inv->rows[row].path;
-        struct error over = {0};
-        if (context_sleep(ctx, PAUSE_MS, path, "waiting until it answers over SSH", &over)) {
-            if (over.code == ERR_CANCELLED) {
-                if (err)
-                    *err = over;
-                return -1;
-            }
-            error_set(err, ERR_TIMEOUT, path, "it did not answer over SSH in time; the last try said: %s", last.cause);
-            error_retry(err);
-            return error_mend(
-                err, "see its console in 'nestor status'; a slow host may need a longer 'timeouts: { boot: }'");
-        }
+        if (context_sleep(ctx, PAUSE_MS, path, what, &over))
+            return over.code == ERR_CANCELLED ? pass_on(&over, err) : gave_up(goal, path, &last, err);
     }
+}
+
+static int attempt_access(struct reach *r, uint32_t row, void *ret, const struct context *ctx, struct error *err) {
+    return open_access(r, row, true, ret, ctx, err);
+}
+
+int reach_wait(struct reach *r, uint32_t row, struct access **ret, const struct context *ctx, struct error *err) {
+    const struct goal goal = {attempt_access, ret, "over SSH"};
+    return wait_for(r, row, &goal, ctx, err);
+}
+
+static int attempt_inside(struct reach *r, uint32_t row, void *ret, const struct context *ctx, struct error *err) {
+    const struct driver *driver;
+    struct context attempt = context_timeout(ctx, ATTEMPT_MS);
+    return reach_inside(r, row, ret, &driver, &attempt, err);
+}
+
+int reach_wait_inside(struct reach *r, uint32_t row, struct hypervisor **ret, const struct context *ctx,
+                      struct error *err) {
+    const struct goal goal = {attempt_inside, ret, "at its address"};
+    return wait_for(r, row, &goal, ctx, err);
 }
 
 void reach_address(struct reach *r, uint32_t row, char out[80]) {
@@ -334,10 +480,8 @@ void reach_address(struct reach *r, uint32_t row, char out[80]) {
 void reach_set_accelerated(struct reach *r, uint32_t row, bool accelerated) {
     struct place *place = &r->places[row];
     pthread_mutex_lock(&place->lock);
-    if (place->accelerated != accelerated && place->inside) {
-        park_one(r, NULL, place->inside, r->inv->rows[row].opens_as);
-        place->inside = NULL;
-    }
+    if (place->accelerated != accelerated)
+        drop_inside(place);
     place->accelerated = accelerated;
     pthread_mutex_unlock(&place->lock);
 }
@@ -347,7 +491,8 @@ void reach_forget(struct reach *r, uint32_t row) {
         if (i >= r->nplaces)
             continue;
         pthread_mutex_lock(&r->places[i].lock);
-        park(r, &r->places[i], r->inv->rows[i].opens_as);
+        drop_access(&r->places[i]);
+        drop_inside(&r->places[i]);
         pthread_mutex_unlock(&r->places[i].lock);
     }
 }

@@ -9,7 +9,9 @@
 #include "run/schedule.h"
 #include "run/steps.h"
 
+/* A worker that waits costs a stack, so hosts that take more than the usual number get more, within reason. */
 #define DEFAULT_PARALLEL 64
+#define DEFAULT_PARALLEL_MAX 128
 
 struct entry {
     int64_t journal; /* id of its intent */
@@ -210,26 +212,52 @@ static void finish_what_was_begun(const struct plan *plan, uint64_t *priority) {
     free(first);
 }
 
-static struct task *make_tasks(const struct run *r, uint32_t *pool_units) {
+static uint32_t units_inside(const struct row *row) {
+    if (row->wanted && row->wanted->parallel)
+        return row->wanted->parallel;
+    return row->opens_as ? row->opens_as->parallel : 1;
+}
+
+/* What was asked for, else what the host itself says it takes, else the driver's default. */
+static uint32_t units_of_host(const struct run *r, size_t host) {
+    const struct inventory_host *h = &r->inv->hosts[host];
+    uint32_t said = r->work.hosts ? r->work.hosts[host].parallel : 0;
+    return !h->asked && said ? said : h->parallel;
+}
+
+static uint32_t *make_pools(const struct run *r) {
+    const struct inventory *inv = r->inv;
+    uint32_t *units = xcalloc(inv->nrows + inv->nhosts, sizeof *units);
+    for (size_t i = 0; i < inv->nrows; i++)
+        units[i] = units_inside(&inv->rows[i]);
+    for (size_t i = 0; i < inv->nhosts; i++)
+        units[inv->nrows + i] = units_of_host(r, i);
+    return units;
+}
+
+static const struct driver *driver_around(const struct inventory *inv, const struct row *row) {
+    return row->parent == LAB_NONE ? inv->hosts[row->host].driver : inv->rows[row->parent].opens_as;
+}
+
+static uint32_t units_of_step(const struct run *r, const struct step *s) {
+    const struct row *row = s->kind == STEP_CREATE ? &r->inv->rows[s->row] : NULL;
+    uint32_t full = row && row->wanted && row->wanted->full_clone ? driver_around(r->inv, row)->full_clone_units : 0;
+    return full ? full : step_units(s->kind);
+}
+
+static struct task *make_tasks(const struct run *r) {
     const struct plan *plan = r->plan;
     const struct inventory *inv = r->inv;
     struct task *tasks = xcalloc(plan->nsteps, sizeof *tasks);
     uint32_t *cost = xcalloc(plan->nsteps, sizeof *cost);
     uint64_t *priority = xcalloc(plan->nsteps, sizeof *priority);
-    for (size_t i = 0; i < inv->nrows; i++) {
-        const struct row *row = &inv->rows[i];
-        uint32_t own = row->wanted ? row->wanted->parallel : 0;
-        pool_units[i] = own ? own : row->opens_as ? row->opens_as->parallel : 1;
-    }
-    for (size_t i = 0; i < inv->nhosts; i++)
-        pool_units[inv->nrows + i] = inv->hosts[i].parallel;
     for (size_t i = 0; i < plan->nsteps; i++) {
         const struct step *s = &plan->steps[i];
         uint32_t hv = about_machine(s) ? inv->rows[s->row].parent : s->row;
         tasks[i] = (struct task){.ndeps = s->ndeps,
                                  .first_next = s->first_next,
                                  .nnext = s->nnext,
-                                 .units = step_units(s->kind),
+                                 .units = units_of_step(r, s),
                                  .pool = hv == LAB_NONE ? (uint32_t)inv->nrows + s->host : hv};
         cost[i] = cost_of[s->kind];
     }
@@ -259,7 +287,7 @@ static int prepare(struct run *r, struct error *err) {
     int failed = 0;
     for (size_t i = 0; i < inv->nhosts && !failed; i++) {
         const struct inventory_host *h = &inv->hosts[i];
-        struct host_record record = {h->name, h->driver->name, h->params, h->nparams, h->parallel};
+        struct host_record record = {h->name, h->driver->name, h->params, h->nparams, h->asked};
         failed = state_host_put(r->state, inv->lab_id, &record, err);
     }
     if (failed || put_kept(r, err) || state_run_start(r->state, inv->lab_id, r->plan->verb, &r->id, err) ||
@@ -284,16 +312,25 @@ static void clean_up(struct run *r) {
     free(r->entries);
 }
 
+static uint32_t default_parallel(const struct run *r, const uint32_t *pool_units) {
+    uint64_t hosts = 0;
+    for (size_t i = 0; i < r->inv->nhosts; i++)
+        hosts += pool_units[r->inv->nrows + i];
+    return hosts < DEFAULT_PARALLEL       ? DEFAULT_PARALLEL
+           : hosts < DEFAULT_PARALLEL_MAX ? (uint32_t)hosts
+                                          : DEFAULT_PARALLEL_MAX;
+}
+
 static int run_tasks(struct run *r, uint32_t parallel, struct error *err) {
     size_t npools = r->inv->nrows + r->inv->nhosts;
-    uint32_t *pool_units = xcalloc(npools, sizeof *pool_units);
-    struct task *tasks = make_tasks(r, pool_units);
+    uint32_t *pool_units = make_pools(r);
+    struct task *tasks = make_tasks(r);
     struct schedule s = {.tasks = tasks,
                          .ntasks = r->plan->nsteps,
                          .next = r->plan->next,
                          .pool_units = pool_units,
                          .npools = npools,
-                         .parallel = parallel ? parallel : DEFAULT_PARALLEL,
+                         .parallel = parallel ? parallel : default_parallel(r, pool_units),
                          .ctx = r->work.ctx,
                          .data = r,
                          .perform = perform,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define TRIES 3
+#define cleanup_seed __attribute__((cleanup(seed_wipe)))
 
 static const char *subject_of(const struct work *w, const struct step *s) {
     return s->row != LAB_NONE ? w->inv->rows[s->row].path : w->inv->hosts[s->host].name;
@@ -103,17 +104,17 @@ static int do_create(struct work *w, const struct step *s, struct hypervisor *hv
                         .authorized_key = w->user_key.public_line,
                         .host_key = &host_key,
                         .extra_user_data = row->wanted->user_data};
-    struct buffer volume = {0};
-    int failed = seed_build(&seed, &volume, err);
+    /* The volume and the user-data hold the machine's private host key. */
+    cleanup_seed struct buffer volume = {0}, meta_data = {0}, user_data = {0};
+    int failed = seed_build(&seed, &volume, err) || seed_texts(&seed, &meta_data, &user_data, err);
+    keypair_free(&host_key);
+    if (failed)
+        return -1;
     spec.seed = volume.data;
     spec.seed_len = volume.len;
-    if (!failed)
-        failed = create(hv, driver, &spec, ctx, err);
-    if (volume.data)
-        explicit_bzero(volume.data, volume.len); /* it holds the machine's private host key */
-    buffer_free(&volume);
-    keypair_free(&host_key);
-    return failed;
+    spec.meta_data = buffer_str(&meta_data);
+    spec.user_data = buffer_str(&user_data);
+    return create(hv, driver, &spec, ctx, err);
 }
 
 /* `exposed` asks for the setting and its read-back only; this is then all the evidence there is. */
@@ -165,11 +166,14 @@ static int do_reach(struct work *w, const struct step *s, struct hypervisor *hv,
                     struct step_result *ret, const struct context *ctx, struct error *err) {
     const struct row *row = &w->inv->rows[s->row];
     struct machine_spec spec = row_machine(w->inv, row);
+    bool outside = row_is_by_address(row), within = row->ready == READY_SSH || (row->opens_as && !outside);
     struct access *access;
+    struct hypervisor *inside;
     struct endpoint at;
-    if (row->ready == READY_SSH || row->opens_as) {
-        if (reach_wait(w->reach, s->row, &access, ctx, err))
-            return -1;
+    if ((within && reach_wait(w->reach, s->row, &access, ctx, err)) ||
+        (outside && reach_wait_inside(w->reach, s->row, &inside, ctx, err)))
+        return -1;
+    if (within || outside) {
         reach_address(w->reach, s->row, ret->address);
         return 0;
     }
@@ -183,11 +187,8 @@ static int do_verify(struct work *w, const struct step *s, struct hypervisor *hv
                      struct step_result *ret, const struct context *ctx, struct error *err) {
     (void)hv, (void)driver;
     const struct row *row = &w->inv->rows[s->row];
-    struct access *access;
     struct evidence e;
-    if (reach_wait(w->reach, s->row, &access, ctx, err) ||
-        verify_run(access, row->hypervisor_name[0] ? row->hypervisor_name : "generic", atomic_load(&w->exposed[s->row]),
-                   inventory_nests_deeper(w->inv, s->row), &e, ctx, err))
+    if (reach_prove(w->reach, w->inv, s->row, atomic_load(&w->exposed[s->row]), &e, ctx, err))
         return error_subject(err, row->path);
     ret->evidence = xmalloc(sizeof e);
     *ret->evidence = e;

@@ -4,11 +4,11 @@
 
 #include "spec/resolve.h"
 
-static const struct param *copy_params(struct arena *arena, const struct host_draft *host) {
-    struct param *params = arena_alloc(arena, host->nparams * sizeof *params);
-    for (size_t i = 0; i < host->nparams; i++)
-        params[i] = (struct param){arena_strdup(arena, host->params[i].key), arena_strdup(arena, host->params[i].value),
-                                   host->params[i].origin};
+static struct param *copy_params(struct arena *arena, const struct params *from) {
+    struct param *params = arena_alloc(arena, from->n * sizeof *params);
+    for (size_t i = 0; i < from->n; i++)
+        params[i] = (struct param){arena_strdup(arena, from->items[i].key), arena_strdup(arena, from->items[i].value),
+                                   from->items[i].origin};
     return params;
 }
 
@@ -20,8 +20,8 @@ static void build_hosts(struct lab *lab, const struct lab_draft *draft) {
         const struct host_draft *host = &draft->hosts[i];
         hosts[i] = (struct host){.name = arena_strdup(&lab->arena, host->name.text),
                                  .driver = host->driver.driver->name,
-                                 .params = copy_params(&lab->arena, host),
-                                 .nparams = host->nparams,
+                                 .params = copy_params(&lab->arena, &host->params),
+                                 .nparams = host->params.n,
                                  .parallel = (uint32_t)host->parallel.value,
                                  .origin = host->name.at};
     }
@@ -33,6 +33,10 @@ static void build_templates(struct lab *lab, const struct resolver *r) {
     struct template *templates = arena_alloc(&lab->arena, r->nall * sizeof *templates);
     for (size_t i = 0; i < r->nall; i++) {
         const struct template_draft *t = r->all[i];
+        if (t->on_host) {
+            templates[i] = (struct template){.name = arena_strdup(&lab->arena, t->name.text), .on_host = true};
+            continue;
+        }
         templates[i] = (struct template){.name = arena_strdup(&lab->arena, t->name.text),
                                          .source = arena_strdup(&lab->arena, t->source.text),
                                          .sha256 = arena_strdup(&lab->arena, t->sha256.text),
@@ -55,6 +59,8 @@ static void keep_texts(struct lab *lab, const struct machine_drafts *ms) {
         m->user_data.text = arena_strdup(&lab->arena, m->user_data.text);
         m->settings.ssh_user.text =
             m->settings.ssh_user.text ? arena_strdup(&lab->arena, m->settings.ssh_user.text) : "root";
+        m->extra.items = copy_params(&lab->arena, &m->extra);
+        m->inside.params.items = copy_params(&lab->arena, &m->inside.params);
         keep_texts(lab, &m->machines);
     }
 }
@@ -77,10 +83,15 @@ static void build_machine(struct builder *b, const struct machine_draft *m, uint
         .parent = parent,
         .host = m->host_index,
         .template = m->template->index,
-        .hypervisor = m->hypervisor.driver ? m->hypervisor.driver->name : NULL,
+        .hypervisor = m->inside.driver.driver ? m->inside.driver.driver->name : NULL,
+        .params = m->inside.params.items,
+        .nparams = m->inside.params.n,
         .cpus = (uint32_t)s->cpus.value,
         .memory = s->memory.value,
         .disk = s->disk.value,
+        .full_clone = s->clone.value == CLONE_FULL,
+        .extra = m->extra.items,
+        .nextra = m->extra.n,
         .nesting = (enum nesting)s->nesting.value,
         .ready = (enum ready)s->ready.value,
         .ssh_user = s->ssh_user.text,

@@ -33,6 +33,10 @@ static void inherit_number(struct number *own, const struct number *from, uint64
         *own = given(from) ? *from : (struct number){.value = otherwise};
 }
 
+static bool becomes_by_address(const struct machine_draft *m) {
+    return m->inside.driver.driver && m->inside.driver.driver->features & DRIVER_BY_ADDRESS;
+}
+
 static void inherit(struct resolver *r, struct machine_draft *m, const struct place *place) {
     (void)place;
     const struct settings *from = &r->draft->defaults;
@@ -42,12 +46,12 @@ static void inherit(struct resolver *r, struct machine_draft *m, const struct pl
     inherit_number(&own->cpus, &from->cpus, 1);
     inherit_number(&own->memory, &from->memory, UINT64_C(512) << 20);
     inherit_number(&own->disk, &from->disk, 0);
-    inherit_number(&own->ready, &from->ready, READY_SSH);
+    inherit_number(&own->ready, &from->ready, becomes_by_address(m) ? READY_ADDRESS : READY_SSH);
     inherit_number(&own->ssh_port, &from->ssh_port, 22);
     inherit_number(&own->boot_timeout, &from->boot_timeout, 0);
     inherit_number(&own->stop_timeout, &from->stop_timeout, 0);
     /* `defaults: { nesting: preferred }` speaks of guest hypervisors: plain guests stay without. */
-    if (m->hypervisor.at.line)
+    if (m->inside.driver.at.line)
         inherit_number(&own->nesting, &from->nesting, NESTING_REQUIRED);
 }
 
@@ -67,10 +71,18 @@ static bool is_implied_host(const struct resolver *r, const char *name) {
     return r->draft->nhosts == 0 && strcmp(name, "local") == 0;
 }
 
+static const struct driver *implied_driver(const struct resolver *r) {
+    for (size_t i = 0; i < r->d->ndrivers; i++)
+        if (strcmp(r->d->drivers[i]->name, "qemu") == 0)
+            return r->d->drivers[i];
+    return NULL;
+}
+
 static void use_host(struct resolver *r, struct machine_draft *m, struct host_draft *host) {
     if (!host)
         return;
     m->host_index = (uint32_t)(host - r->draft->hosts);
+    m->on = host->driver.driver;
     host->used = true;
 }
 
@@ -78,6 +90,7 @@ static void check_host(struct resolver *r, struct machine_draft *m, const struct
     struct host_draft *host = m->host.text ? index_find(&r->hosts, m->host.text) : NULL;
     if (place->parent) {
         m->host_index = place->parent->host_index;
+        m->on = place->parent->inside.driver.driver;
         if (m->host.at.line) {
             struct diagnostic *found = spec_error(r->d->diags, m->host.at, "'%s' cannot have a 'host': it runs in '%s'",
                                                   shown(r, &m->name), shown(r, &place->parent->name));
@@ -94,6 +107,12 @@ static void check_host(struct resolver *r, struct machine_draft *m, const struct
     } else if (r->draft->nhosts == 1) {
         use_host(r, m, &r->draft->hosts[0]);
     }
+    if (!place->parent && !r->draft->nhosts)
+        m->on = implied_driver(r);
+}
+
+static bool can(const struct driver *driver, enum driver_feature feature) {
+    return driver && driver->features & feature;
 }
 
 static void add_template(struct resolver *r, struct template_draft *t) {
@@ -103,10 +122,52 @@ static void add_template(struct resolver *r, struct template_draft *t) {
     }
     t->index = (uint32_t)r->nall;
     r->all[r->nall++] = t;
-    index_put(&r->templates, t->name.text, t);
+    index_put(t->on_host ? &r->on_hosts : &r->templates, t->name.text, t);
 }
 
-/* What the file does not define is the image catalogue's: image/ knows what is there, and says so. */
+/* What the file does not define is the image catalogue's: image/ knows what is there, and says so. Or it is the
+ * hypervisor's: only the hypervisor knows. */
+static struct template_draft *find_template(struct resolver *r, const struct word *name, bool on_host) {
+    struct template_draft *t = index_find(on_host ? &r->on_hosts : &r->templates, name->text);
+    if (!t) {
+        t = arena_alloc(r->d->scratch, sizeof *t);
+        *t = (struct template_draft){.name = *name, .on_host = on_host};
+        add_template(r, t);
+    }
+    return t;
+}
+
+static bool is_of_file(const struct resolver *r, const struct template_draft *t) {
+    return t >= r->draft->templates && t < r->draft->templates + r->draft->ntemplates;
+}
+
+/* The name or path of a template that a hypervisor has. */
+static bool check_template_on_host(struct resolver *r, const struct machine_draft *m) {
+    const struct word *name = &m->settings.template;
+    const struct template_draft *own = index_find(&r->templates, name->text);
+    if (strlen(name->text) > SPEC_TEMPLATE_MAX) {
+        spec_error(r->d->diags, name->at, "the name of a template is longer than %d bytes", SPEC_TEMPLATE_MAX);
+        return false;
+    }
+    if (!own || !is_of_file(r, own))
+        return true;
+    struct diagnostic *found = spec_error(r->d->diags, name->at,
+                                          "the template '%s' must be on the hypervisor already, as the driver '%s' "
+                                          "clones, and 'templates' describes a file of this machine",
+                                          shown(r, name), m->on->name);
+    diagnostic_hint(found, "give the entry at %d:%d another name, or remove it", own->name.at.line,
+                    own->name.at.column);
+    return false;
+}
+
+/* Of this machine. While it is not known what is cloned on, because that is wrong, nothing is said. */
+static bool check_template_here(struct resolver *r, const struct machine_draft *m) {
+    const struct word *name = &m->settings.template;
+    if (!m->on && r->d->diags->nerrors)
+        return true;
+    return name_check(r->d, "template", name->text, name->at);
+}
+
 static void check_template(struct resolver *r, struct machine_draft *m, const struct place *place) {
     (void)place;
     struct word *name = &m->settings.template;
@@ -116,12 +177,10 @@ static void check_template(struct resolver *r, struct machine_draft *m, const st
     }
     if (!name->text)
         return;
-    struct template_draft *t = index_find(&r->templates, name->text);
-    if (!t) {
-        t = arena_alloc(r->d->scratch, sizeof *t);
-        t->name = *name;
-        add_template(r, t);
-    }
+    bool on_host = can(m->on, DRIVER_TEMPLATES);
+    if (on_host ? !check_template_on_host(r, m) : !check_template_here(r, m))
+        return;
+    struct template_draft *t = find_template(r, name, on_host);
     t->used = true;
     m->template = t;
     inherit_word(&m->settings.ssh_user, &t->user);
@@ -132,7 +191,7 @@ static void check_template(struct resolver *r, struct machine_draft *m, const st
 static void check_inside(struct resolver *r, struct machine_draft *m, const struct place *place) {
     (void)place;
     struct origin at = m->machines.at.line ? m->machines.at : m->parallel.at;
-    if (m->hypervisor.at.line || !at.line)
+    if (m->inside.driver.at.line || !at.line)
         return;
     struct diagnostic *found = spec_error(r->d->diags, at, "'%s' has '%s' but no 'hypervisor'", shown(r, &m->name),
                                           m->machines.at.line ? "machines" : "parallel");
@@ -142,32 +201,66 @@ static void check_inside(struct resolver *r, struct machine_draft *m, const stru
 static void check_nesting(struct resolver *r, struct machine_draft *m, const struct place *place) {
     (void)place;
     const struct number *nesting = &m->settings.nesting;
-    if (!m->hypervisor.at.line || nesting->value != NESTING_OFF)
+    if (!m->inside.driver.at.line || nesting->value != NESTING_OFF)
         return;
     struct diagnostic *found =
         spec_error(r->d->diags, nesting->at, "'%s' is a guest hypervisor, and 'nesting' is 'off'", shown(r, &m->name));
     diagnostic_hint(found, "remove 'nesting: off', or 'hypervisor' if it is to be a plain guest");
 }
 
-/* Probes, and whatever creates machines inside, go in over SSH. */
+/* Probes, and whatever creates machines inside, go in over SSH; or, if the hypervisor inside is spoken to at its
+ * address, they go there. */
 static void check_ready(struct resolver *r, struct machine_draft *m, const struct place *place) {
     (void)place;
     const struct number *ready = &m->settings.ready;
     bool proven = m->settings.nesting.value == NESTING_REQUIRED || m->settings.nesting.value == NESTING_PREFERRED;
-    const char *mode = ready_name((enum ready)ready->value);
-    if (ready->value == READY_SSH)
+    bool outside = becomes_by_address(m);
+    const char *mode = ready_name((enum ready)ready->value), *enough = outside ? "address" : "ssh";
+    const char *how = outside ? "at its address" : "over SSH";
+    if (ready->value >= (outside ? READY_ADDRESS : READY_SSH))
         return;
     if (m->machines.n) {
-        struct diagnostic *found = spec_error(
-            r->d->diags, ready->at, "'%s' has machines inside, which are made over SSH: 'ready' cannot be '%s'",
-            shown(r, &m->name), mode);
-        diagnostic_hint(found, "remove 'ready', or say 'ready: ssh' for this machine");
+        struct diagnostic *found =
+            spec_error(r->d->diags, ready->at, "'%s' has machines inside, which are made %s: 'ready' cannot be '%s'",
+                       shown(r, &m->name), how, mode);
+        diagnostic_hint(found, "remove 'ready', or say 'ready: %s' for this machine", enough);
     } else if (proven) {
         struct diagnostic *found =
-            spec_error(r->d->diags, ready->at, "the nesting of '%s' is proven over SSH: 'ready' cannot be '%s'",
-                       shown(r, &m->name), mode);
+            spec_error(r->d->diags, ready->at, "the nesting of '%s' is proven %s: 'ready' cannot be '%s'",
+                       shown(r, &m->name), how, mode);
         diagnostic_hint(found, "remove 'ready', or say 'nesting: exposed' to go without the proof");
     }
+}
+
+/* --- what drivers can do --- */
+
+/* Said of all machines it holds where the driver has the choice; said of one, the driver must have it. */
+static void check_clone(struct resolver *r, struct machine_draft *m, const struct place *place) {
+    (void)place;
+    struct number *clone = &m->settings.clone;
+    bool links = can(m->on, DRIVER_LINKED_CLONE), copies = can(m->on, DRIVER_FULL_CLONE) || !links;
+    if (!given(clone) && links && copies)
+        *clone = r->draft->defaults.clone;
+    if (!given(clone) || !m->on || (clone->value == CLONE_FULL ? copies : links)) {
+        if (!links) /* there is nothing to choose: it is no property of the machine */
+            clone->value = CLONE_LINKED;
+        return;
+    }
+    struct diagnostic *found =
+        spec_error(r->d->diags, clone->at,
+                   "the driver '%s' %s the disks of a template: 'clone' "
+                   "cannot be '%s'",
+                   m->on->name, links ? "always shares" : "always copies", links ? "full" : "linked");
+    diagnostic_hint(found, "remove 'clone'");
+}
+
+static void check_extra(struct resolver *r, struct machine_draft *m, const struct place *place) {
+    (void)place;
+    if (!m->extra.at.line || !m->on || can(m->on, DRIVER_EXTRA))
+        return;
+    struct diagnostic *found =
+        spec_error(r->d->diags, m->extra.at, "the driver '%s' takes no 'extra-config'", m->on->name);
+    diagnostic_hint(found, "remove it: '%s' runs on a hypervisor without such keys", shown(r, &m->name));
 }
 
 /* --- names and sizes --- */
@@ -219,7 +312,8 @@ static void check_memory(struct resolver *r, struct machine_draft *m, const stru
 typedef void rule_fn(struct resolver *r, struct machine_draft *m, const struct place *place);
 
 static rule_fn *const rules[] = {
-    inherit, check_host, check_template, check_inside, check_nesting, check_ready, check_length,
+    inherit,     check_host,  check_template, check_inside, check_nesting,
+    check_ready, check_clone, check_extra,    check_length,
 };
 
 static void check_machines(struct resolver *r, struct machine_drafts *ms, const struct place *place);
@@ -312,5 +406,6 @@ void draft_check(struct resolver *r) {
 void resolver_free(struct resolver *r) {
     index_free(&r->hosts);
     index_free(&r->templates);
+    index_free(&r->on_hosts);
     free(r->all);
 }

@@ -31,13 +31,6 @@ const struct unit unit_seconds = {"a duration", "90s, 5m or 1h", duration_read, 
 
 /* --- single values --- */
 
-static bool has_control(const char *s) {
-    for (; *s; s++)
-        if ((unsigned char)*s < 0x20 || *s == 0x7f)
-            return true;
-    return false;
-}
-
 const char *entry_text(struct decoder *d, const struct entry *entry) {
     const struct node *value = entry->value;
     if (value->kind != NODE_SCALAR)
@@ -45,7 +38,7 @@ const char *entry_text(struct decoder *d, const struct entry *entry) {
                    node_kind_name(value));
     else if (value->null || !*value->text)
         spec_error(d->diags, value->null ? entry->key->origin : value->origin, "'%s' has no value", entry->key->text);
-    else if (has_control(value->text))
+    else if (text_has_control(value->text))
         spec_error(d->diags, value->origin, "'%s' holds a line break or another control character", entry->key->text);
     else
         return value->text;
@@ -94,12 +87,13 @@ void decode_choice(struct decoder *d, const struct field *field, const struct en
         diagnostic_list(found, "choose one of", names, n);
 }
 
-void name_check(struct decoder *d, const char *noun, const struct node *name) {
-    if (name_is_valid(name->text))
-        return;
-    struct diagnostic *found = spec_error(d->diags, name->origin, "'%s' cannot be the name of a %s",
-                                          text_excerpt(d->scratch, name->text, SHOWN), noun);
+bool name_check(struct decoder *d, const char *noun, const char *text, struct origin at) {
+    if (name_is_valid(text))
+        return true;
+    struct diagnostic *found =
+        spec_error(d->diags, at, "'%s' cannot be the name of a %s", text_excerpt(d->scratch, text, SHOWN), noun);
     diagnostic_hint(found, "use 1 to %d lower-case letters, digits and '-', with no '-' at either end", SPEC_NAME_MAX);
+    return false;
 }
 
 /* --- maps --- */
@@ -194,7 +188,7 @@ void decode_names(struct decoder *d, const char *noun, const struct node *map,
     if (map->kind != NODE_MAP)
         return;
     for (size_t i = 0; i < map->n; i++) {
-        name_check(d, noun, map->entries[i].key);
+        name_check(d, noun, map->entries[i].key->text, map->entries[i].key->origin);
         fn(d, &map->entries[i], data);
     }
 }

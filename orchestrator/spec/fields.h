@@ -83,8 +83,8 @@ static inline bool given(const struct number *n) { return n->at.line > 0; }
  * whole file. */
 void decode_keys(struct decoder *d, const struct keyset *keys, const struct node *node, const struct entry *entry,
                  void *object);
-/* Tells that the text of the node cannot name a `noun`, unless it can. */
-void name_check(struct decoder *d, const char *noun, const struct node *name);
+/* False after telling that the text cannot name a `noun`. */
+bool name_check(struct decoder *d, const char *noun, const char *text, struct origin at);
 /* Walks a map of names, checking each: calls fn for every entry, so that what is wrong in it is told as well. */
 void decode_names(struct decoder *d, const char *noun, const struct node *map,
                   void (*fn)(struct decoder *d, const struct entry *entry, void *data), void *data);

@@ -11,6 +11,7 @@
 
 #define SETTING(member) .offset = offsetof(struct settings, member)
 #define MACHINE(member) .offset = offsetof(struct machine_draft, member)
+#define GUEST(member) .offset = offsetof(struct guest_draft, member)
 #define HOST(member) .offset = offsetof(struct host_draft, member)
 #define TEMPLATE(member) .offset = offsetof(struct template_draft, member)
 #define LAB(member) .offset = offsetof(struct lab_draft, member)
@@ -31,6 +32,8 @@ static const struct choice readies[] = {
     {"running", READY_RUNNING},
     {0},
 };
+
+static const struct choice clones[] = {{"linked", CLONE_LINKED}, {"full", CLONE_FULL}, {0}};
 
 const struct choice template_formats[] = {{"qcow2", 0}, {"raw", 1}, {0}};
 
@@ -91,9 +94,13 @@ const struct keyset settings_keys = {
     .name = "defaults",
     .fields =
         (const struct field[]){
-            {"template", "name", "none: a machine needs one",
-             "What is cloned: a key of `templates`, or an image of nestor's catalogue.", decode_name,
-             SETTING(template)},
+            {"template", "name or inventory path", "none: a machine needs one",
+             "What is cloned: a key of `templates`, an image of nestor's catalogue, or what the hypervisor has "
+             "already.",
+             decode_word, SETTING(template)},
+            {"clone", "`linked` or `full`", "`linked`, where the driver can",
+             "Whether a clone shares the template's disks, or copies them.", decode_choice, SETTING(clone),
+             .choices = clones},
             {"cpus", "1 to 256", "1", "Virtual CPUs.", decode_number, SETTING(cpus), .unit = &unit_count, .min = 1,
              .max = 256},
             {"memory", "size", "512MiB", "Memory.", decode_number, SETTING(memory), .unit = &unit_bytes,
@@ -103,8 +110,8 @@ const struct keyset settings_keys = {
             {"nesting", "`required`, `preferred`, `exposed` or `off`", "`required` with `hypervisor`, else `off`",
              "Hardware virtualization for the machine, and how far it is proven.", decode_choice, SETTING(nesting),
              .choices = nestings},
-            {"ready", "`ssh`, `address` or `running`", "`ssh`", "What makes the machine ready.", decode_choice,
-             SETTING(ready), .choices = readies},
+            {"ready", "`ssh`, `address` or `running`", "`ssh`; `address` if it becomes a hypervisor spoken to there",
+             "What makes the machine ready.", decode_choice, SETTING(ready), .choices = readies},
             {"ssh", "map", "see [ssh](#ssh)", "How to log in.", decode_map, .keys = &ssh_keys},
             {"timeouts", "map", "see [timeouts](#timeouts)", "How long to wait.", decode_map, .keys = &timeouts_keys},
             {0},
@@ -128,9 +135,9 @@ const struct keyset machine_keys = {
         (const struct field[]){
             {"host", "name", "the only host", "The host it runs on; only for machines of the first level.", decode_word,
              MACHINE(host)},
-            {"hypervisor", "driver", "none: a plain guest",
+            {"hypervisor", "driver or map", "none: a plain guest",
              "What the machine is inside: a guest hypervisor of this kind, verified and then opened.",
-             decode_hypervisor, MACHINE(hypervisor)},
+             decode_hypervisor, MACHINE(inside), .keys = &guest_keys},
             {"count", "1 to 10000", "one machine, named as the key",
              "How many: `kvm` with `count: 3` becomes `kvm-1`, `kvm-2` and `kvm-3`.", decode_number, MACHINE(count),
              .unit = &unit_count, .min = 1, .max = SPEC_COUNT_MAX},
@@ -139,6 +146,9 @@ const struct keyset machine_keys = {
              MACHINE(parallel), .unit = &unit_count, .min = 1, .max = 1000},
             {"user-data", "text or map", "none", "Extra cloud-init user-data: the text itself, or `{ file: PATH }`.",
              decode_user_data, MACHINE(user_data), .keys = &user_data_keys},
+            {"extra-config", "map of keys and values", "none",
+             "Advanced keys of the hypervisor it runs on, as they are; only where the driver takes them.", decode_extra,
+             MACHINE(extra)},
             {"machines", "map of machines", "none", "Machines inside this one; needs `hypervisor`.", decode_machines,
              MACHINE(machines), .keys = &machine_keys},
             RESERVED("networks"),
@@ -146,9 +156,20 @@ const struct keyset machine_keys = {
         },
 };
 
+const struct keyset guest_keys = {
+    .name = "hypervisor",
+    .other = decode_guest_param,
+    .fields =
+        (const struct field[]){
+            {"driver", "driver", "must be given", "How to speak to the hypervisor in the machine.", decode_guest_driver,
+             GUEST(driver), .required = true},
+            {0},
+        },
+};
+
 const struct keyset host_keys = {
     .name = "host",
-    .other = decode_param,
+    .other = decode_host_param,
     .fields =
         (const struct field[]){
             {"driver", "driver", "must be given", "How to speak to the host.", decode_driver, HOST(driver),
@@ -211,8 +232,8 @@ const struct keyset lab_keys = {
 };
 
 const struct keyset *const keysets[] = {
-    &lab_keys, &host_keys,     &template_keys, &boot_keys,      &settings_keys,
-    &ssh_keys, &timeouts_keys, &machine_keys,  &user_data_keys, NULL,
+    &lab_keys, &host_keys,     &guest_keys,   &template_keys,  &boot_keys, &settings_keys,
+    &ssh_keys, &timeouts_keys, &machine_keys, &user_data_keys, NULL,
 };
 
 void decode_reserved(struct decoder *d, const struct field *field, const struct entry *entry, void *slot) {

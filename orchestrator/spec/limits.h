@@ -13,6 +13,9 @@
 #define SPEC_COUNT_MAX 10000     /* of one `count:` */
 #define SPEC_NAME_MAX 42
 #define SPEC_PATH_MAX 200
+#define SPEC_TEMPLATE_MAX 500 /* bytes of the name or path of a template on a hypervisor */
+#define SPEC_EXTRA_MAX 100    /* keys of one `extra-config` */
+#define SPEC_EXTRA_SIZE_MAX ((size_t)64 << 10)
 #define SPEC_USER_DATA_MAX ((size_t)256 << 10)
 #define SPEC_USER_DATA_TOTAL_MAX ((size_t)64 << 20) /* all files read for one spec */
 #define SPEC_ERRORS_MAX 1000                        /* told of one file */

@@ -9,8 +9,9 @@
 
 void decode_name(struct decoder *d, const struct field *field, const struct entry *entry, void *slot) {
     decode_word(d, field, entry, slot);
-    if (((const struct word *)slot)->text)
-        name_check(d, field->key, entry->value);
+    const struct word *name = slot;
+    if (name->text)
+        name_check(d, field->key, name->text, name->at);
 }
 
 /* A login goes into command lines and cloud-init: it must be one word, and never look like an option. */

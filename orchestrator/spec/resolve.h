@@ -8,7 +8,8 @@ struct resolver {
     struct decoder *d;
     struct lab_draft *draft;
     struct index hosts, templates; /* name -> draft */
-    struct template_draft **all;   /* templates in the lab's order: the file's, then the catalogue's as used */
+    struct index on_hosts;         /* the same, of templates that live on hypervisors */
+    struct template_draft **all;   /* templates in the lab's order: the file's, then others as used */
     size_t nall, cap;
 };
 void resolver_free(struct resolver *r);

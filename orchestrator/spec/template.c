@@ -2,6 +2,7 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "spec/draft.h"
 #include "spec/text.h"
@@ -22,6 +23,12 @@ const char *path_resolve(struct decoder *d, const char *path) {
     if (path[0] == '/')
         return path;
     return arena_printf(d->scratch, "%s%s", d->folder, path);
+}
+
+const char *path_resolve_absolute(struct decoder *d, const char *path) {
+    const char *seen = path_resolve(d, path);
+    cleanup_free char *here = seen[0] == '/' ? NULL : getcwd(NULL, 0);
+    return here ? arena_printf(d->scratch, "%s/%s", here, seen) : seen;
 }
 
 /* A path or a URL of one of the schemes (up to NULL). */

@@ -51,6 +51,13 @@ bool text_check(const char *text, size_t len, struct text_fault *ret) {
     return true;
 }
 
+bool text_has_control(const char *s) {
+    for (; *s; s++)
+        if ((unsigned char)*s < 0x20 || *s == 0x7f)
+            return true;
+    return false;
+}
+
 void text_make_printable(char *s) {
     size_t left = strlen(s);
     unsigned char *p = (unsigned char *)s;

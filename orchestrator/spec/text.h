@@ -12,6 +12,9 @@ struct text_fault {
 /* True when all of it may stand in a YAML file. */
 bool text_check(const char *text, size_t len, struct text_fault *ret);
 
+/* Whether a character of it is none that is printed: a line break, a tab, DEL. */
+bool text_has_control(const char *s);
+
 /* Replaces what a terminal would obey or cannot show, and a character cut in half by a full buffer. */
 void text_make_printable(char *s);
 

@@ -10,7 +10,7 @@
 #include "spec/limits.h"
 #include "spec/parse.h"
 
-static const struct driver_param params[] = {{"uri", "", false}, {"tls.ca", "", false}, {0}};
+static const struct driver_param params[] = {{.key = "uri", .help = ""}, {.key = "tls.ca", .help = ""}, {0}};
 static const struct driver qemu = {.name = "qemu", .features = DRIVER_HOST, .params = params};
 static const struct driver libvirt = {.name = "libvirt", .features = DRIVER_HOST | DRIVER_GUEST};
 

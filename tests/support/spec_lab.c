@@ -6,12 +6,13 @@
 #include "nestor/file.h"
 
 static const struct driver_param params[] = {
-    {"uri", "Where the hypervisor listens.", false},
-    {"tls.ca", "The CA file.", false},
-    {"tls.verify", "Whether to verify.", false},
+    {.key = "uri", .help = "Where the hypervisor listens."},
+    {.key = "tls.ca", .help = "The CA file."},
+    {.key = "tls.verify", .help = "Whether to verify."},
     {0},
 };
-static const struct driver_param needed[] = {{"address", "Its address, for example 10.0.0.1.", true}, {0}};
+static const struct driver_param needed[] = {
+    {.key = "address", .help = "Its address, for example 10.0.0.1.", .required = true}, {0}};
 
 #define DRIVER(text, what, table)                                                                                      \
     { .size = sizeof(struct driver), .api = DRIVER_API, .name = text, .features = what, .params = table }

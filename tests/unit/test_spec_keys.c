@@ -16,7 +16,7 @@ static void unknown_keys(void **state) {
     assert_refused("lab: x\nmachine: {}\n" REST, "2:1: error: unknown key 'machine'; did you mean 'machines'?");
     assert_refused(
         "lab: x\ndefaults: { count: 2 }\n" REST,
-        "2:13: error: unknown key 'count'; the keys of 'defaults' are template, cpus, memory, disk, nesting, "
+        "2:13: error: unknown key 'count'; the keys of 'defaults' are template, clone, cpus, memory, disk, nesting, "
         "ready, ssh, timeouts");
 }
 

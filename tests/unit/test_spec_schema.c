@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "spec/draft.h"
+#include "spec/limits.h"
 #include "spec_lab.h"
 
 static int load_schema(void **state) {
@@ -177,7 +178,6 @@ static void patterns_agree(void **state) {
     static const char *const durations[] = {"90s", "5m", "1h", "45", "", "s", "1.5h", "-1s", "1d", "123456789"};
 #define COUNT(a) (sizeof(a) / sizeof *(a))
     check_pattern(property_of(*state, &lab_keys, "lab"), name_is_valid, names, COUNT(names));
-    check_pattern(property_of(*state, &settings_keys, "template"), name_is_valid, names, COUNT(names));
     check_pattern(property_of(*state, &settings_keys, "memory"), accepts_size, sizes, COUNT(sizes));
     check_pattern(property_of(*state, &settings_keys, "disk"), accepts_size, sizes, COUNT(sizes));
     check_pattern(property_of(*state, &timeouts_keys, "boot"), accepts_duration, durations, COUNT(durations));
@@ -186,6 +186,13 @@ static void patterns_agree(void **state) {
         const json_t *keys = json_object_get(property_of(*state, &lab_keys, maps[i]), "propertyNames");
         check_pattern(keys, name_is_valid, names, COUNT(names));
     }
+}
+
+static void free_texts_have_the_same_bounds(void **state) {
+    const json_t *template = property_of(*state, &settings_keys, "template");
+    assert_int_equal(json_integer_value(json_object_get(template, "maxLength")), SPEC_TEMPLATE_MAX);
+    const json_t *extra = property_of(*state, &machine_keys, "extra-config");
+    assert_int_equal(json_integer_value(json_object_get(extra, "maxProperties")), SPEC_EXTRA_MAX);
 }
 
 int main(void) {
@@ -197,6 +204,7 @@ int main(void) {
         cmocka_unit_test(choices_are_the_same),
         cmocka_unit_test(other_keys_are_refused),
         cmocka_unit_test(patterns_agree),
+        cmocka_unit_test(free_texts_have_the_same_bounds),
     };
     return cmocka_run_group_tests(tests, load_schema, free_schema);
 }

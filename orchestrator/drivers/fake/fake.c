@@ -4,7 +4,7 @@
 
 static const struct driver_param params[] = {
     FAKE_PARAMS,
-    {NULL, NULL, false},
+    {0},
 };
 
 const struct driver fake_driver = {

@@ -8,13 +8,13 @@ extern const struct driver fake_driver;
 
 /* Also the fault driver's, which hands them on. */
 #define FAKE_PARAMS                                                                                                    \
-    {"world", "directory that is the host; default: fake/NAME in nestor's state directory", false},                    \
-        {"delay", "milliseconds each change takes; default 0", false},                                                 \
-        {"flag", "svm, vmx or none: what machines see when it is exposed to them; default svm", false},                \
-        {"blind", "glob of machine paths that see no flag even when it is exposed to them", false},                    \
-        {"memory", "memory of the host, for machines that run; default: no limit", false},                             \
-        {"disk", "disk space of the host, for all machines; default: no limit", false}, {                              \
-        "torn", "true: cloning takes its time while the machine is half-made; default false", false                    \
+    {.key = "world", .help = "directory that is the host; default: fake/NAME in nestor's state directory"},            \
+        {.key = "delay", .help = "milliseconds each change takes; default 0"},                                         \
+        {.key = "flag", .help = "svm, vmx or none: what machines see when it is exposed to them; default svm"},        \
+        {.key = "blind", .help = "glob of machine paths that see no flag even when it is exposed to them"},            \
+        {.key = "memory", .help = "memory of the host, for machines that run; default: no limit"},                     \
+        {.key = "disk", .help = "disk space of the host, for all machines; default: no limit"}, {                      \
+        .key = "torn", .help = "true: cloning takes its time while the machine is half-made; default false"            \
     }
 
 #endif

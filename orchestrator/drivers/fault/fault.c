@@ -154,9 +154,9 @@ static int fault_connect(struct hypervisor *hv, const struct machine_spec *spec,
 }
 
 static const struct driver_param params[] = {
-    {"wraps", "the driver to wrap; default fake", false},
+    {.key = "wraps", .help = "the driver to wrap; default fake"},
     FAKE_PARAMS,
-    {NULL, NULL, false},
+    {0},
 };
 
 const struct driver fault_driver = {

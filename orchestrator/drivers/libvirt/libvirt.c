@@ -4,10 +4,10 @@
 #include <string.h>
 
 static const struct driver_param params[] = {
-    {"uri", "libvirt connection URI (default qemu:///system)", false},
-    {"directory", "where images and machines are kept (default /var/lib/libvirt/images/nestor)", false},
-    {"network", "libvirt network of the machines (default 'default')", false},
-    {NULL, NULL, false},
+    {.key = "uri", .help = "libvirt connection URI (default qemu:///system)"},
+    {.key = "directory", .help = "where images and machines are kept (default /var/lib/libvirt/images/nestor)"},
+    {.key = "network", .help = "libvirt network of the machines (default 'default')"},
+    {0},
 };
 
 static void libvirt_close(struct hypervisor *hv) {

@@ -9,11 +9,11 @@
 #include "qemu_priv.h"
 
 static const struct driver_param params[] = {
-    {"binary", "the QEMU program; default qemu-system-x86_64", false},
-    {"accel", "auto (KVM where it can nest, else emulation), kvm or tcg; default auto", false},
-    {"machine", "QEMU's machine type; default q35", false},
-    {"cpu", "CPU features added to QEMU's -cpu, such as \"+avx2,-x2apic\"; default none", false},
-    {NULL, NULL, false},
+    {.key = "binary", .help = "the QEMU program; default qemu-system-x86_64"},
+    {.key = "accel", .help = "auto (KVM where it can nest, else emulation), kvm or tcg; default auto"},
+    {.key = "machine", .help = "QEMU's machine type; default q35"},
+    {.key = "cpu", .help = "CPU features added to QEMU's -cpu, such as \"+avx2,-x2apic\"; default none"},
+    {0},
 };
 
 static const char *const accel_names[] = {[ACCEL_AUTO] = "auto", [ACCEL_KVM] = "kvm", [ACCEL_TCG] = "tcg"};

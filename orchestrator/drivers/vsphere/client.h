@@ -27,10 +27,10 @@ struct vim_config {
 
 /* What the server says of itself (ServiceContent, AboutInfo). */
 struct vim_service {
-    bool vcenter;          /* apiType VirtualCenter; else HostAgent: a bare ESXi */
-    char version[32];      /* "7.0.3" */
+    bool vcenter;     /* apiType VirtualCenter; else HostAgent: a bare ESXi */
+    char version[32]; /* "7.0.3" */
     char build[32];
-    char full_name[120];   /* "VMware ESXi 7.0.3 build-20328353" */
+    char full_name[120]; /* "VMware ESXi 7.0.3 build-20328353" */
     char instance_uuid[48];
     struct moref root_folder, property_collector, view_manager, session_manager, search_index, task_manager,
         file_manager, virtual_disk_manager, license_manager, dvs_manager;
@@ -79,8 +79,8 @@ void vim_object_free(struct vim_object *o); /* empties it; NULL-safe */
 /* The value's element, or NULL: unset, or not asked for. Borrowed from the object. */
 xmlNode *vim_property(const struct vim_object *o, const char *path);
 
-/* One object, in a round trip shared with others' reads. VIM_MANAGED_OBJECT_NOT_FOUND when it is gone. An object another
- * thread asked for that is gone does not fail this one. */
+/* One object, in a round trip shared with others' reads. VIM_MANAGED_OBJECT_NOT_FOUND when it is gone. An object
+ * another thread asked for that is gone does not fail this one. */
 int vim_read(struct vim *v, const struct moref *ref, const struct vim_set *set, struct vim_object *ret,
              const struct context *ctx, struct error *err) NESTOR_CHECKED;
 
@@ -96,8 +96,8 @@ int vim_read_these(struct vim *v, const struct moref *refs, size_t n, const stru
 
 /* --- waiting --- */
 
-/* Waits until `look` says that it is enough: 1; or that it cannot come: -1 with err. 0 waits on. look sees the object at
- * once, and then at each change, on the caller's thread. ERR_NOT_FOUND (VIM_MANAGED_OBJECT_NOT_FOUND) when it goes.
+/* Waits until `look` says that it is enough: 1; or that it cannot come: -1 with err. 0 waits on. look sees the object
+ * at once, and then at each change, on the caller's thread. ERR_NOT_FOUND (VIM_MANAGED_OBJECT_NOT_FOUND) when it goes.
  * Loss of the connection is repaired while ctx lasts. */
 int vim_watch(struct vim *v, const struct moref *ref, const struct vim_set *set,
               int (*look)(void *data, const struct vim_object *object, struct error *err), void *data,

@@ -33,7 +33,7 @@ struct soap_request *soap_new(const char *method, const struct moref *self);
 void soap_free(struct soap_request *r); /* NULL-safe; the text is wiped: it may hold a password */
 void soap_open(struct soap_request *r, const char *name);
 void soap_open_as(struct soap_request *r, const char *name, const char *xsi_type);
-void soap_close(struct soap_request *r); /* the innermost open element */
+void soap_close(struct soap_request *r);                                    /* the innermost open element */
 void soap_text(struct soap_request *r, const char *name, const char *text); /* escaped; must be valid UTF-8 */
 void soap_flag(struct soap_request *r, const char *name, bool value);
 void soap_number(struct soap_request *r, const char *name, int64_t value);
@@ -72,10 +72,10 @@ xmlNode *xml_next(xmlNode *node, const char *name);  /* the next sibling element
 bool xml_text(xmlNode *node, char *out, size_t size);
 /* The text content as it is; caller frees. NULL if the node is. For values that are compared or handed back. */
 char *xml_text_new(xmlNode *node);
-bool xml_is(xmlNode *node, const char *text);        /* its text content is exactly that */
-bool xml_flag(xmlNode *node, bool fallback);         /* "true" "1" "false" "0" */
+bool xml_is(xmlNode *node, const char *text); /* its text content is exactly that */
+bool xml_flag(xmlNode *node, bool fallback);  /* "true" "1" "false" "0" */
 int64_t xml_number(xmlNode *node, int64_t fallback);
-bool xml_ref(xmlNode *node, struct moref *ret);      /* false: no reference, or one that is too long */
+bool xml_ref(xmlNode *node, struct moref *ret);        /* false: no reference, or one that is too long */
 bool xml_type_is(xmlNode *node, const char *xsi_type); /* without its prefix */
 
 #endif
