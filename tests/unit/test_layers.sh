@@ -8,7 +8,7 @@ root=${1:-${NESTOR_SOURCE_DIR:-$(dirname "$0")/../..}}
 # error, so a new one must say here whose it is. Headers of the system need no row.
 rules='
 yaml.h              spec/
-libxml/             drivers/libvirt/
+libxml/             drivers/libvirt/ drivers/vsphere/
 curl/               transport/http.c
 libssh2             transport/ssh/
 sqlite3.h           state/
@@ -23,6 +23,7 @@ nestor/event.h      *
 nestor/file.h       *
 nestor/lab.h        nestor/ spec/ plan/ run/ image/ drivers/ state/ ui/ cli/
 nestor/identity.h   nestor/ identity/ image/ drivers/ transport/ state/ run/ cli/
+nestor/http.h       transport/ drivers/vsphere/
 nestor/transport.h  nestor/ transport/ verify/ image/ drivers/ run/ cli/
 nestor/qmp.h        transport/ drivers/
 nestor/verify.h     nestor/ verify/ state/ run/ ui/ cli/
@@ -52,6 +53,8 @@ drivers/libvirt/    drivers/libvirt/
 drivers/libvirt/libvirt.h drivers/
 drivers/qemu/       drivers/qemu/
 drivers/qemu/qemu.h drivers/
+drivers/vsphere/    drivers/vsphere/
+drivers/vsphere/vsphere.h drivers/
 qemu_priv.h         drivers/qemu/
 ui/                 ui/
 ui/text.h           ui/ cli/

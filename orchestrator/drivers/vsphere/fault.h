@@ -14,11 +14,15 @@
 #define VIM_FAULTS(X)                                                                                                  \
     X(VIM_NOT_AUTHENTICATED, "NotAuthenticated", ERR_AUTH, true, NULL)                                                 \
     X(VIM_INVALID_LOGIN, "InvalidLogin", ERR_AUTH, false, "check 'username' and the password the lab file points at")  \
+    X(VIM_PASSWORD_EXPIRED, "PasswordExpired", ERR_AUTH, false, "change the user's password in vCenter first")         \
     X(VIM_NO_PERMISSION, "NoPermission", ERR_AUTH, false,                                                              \
       "give the user the privileges listed in docs/hosts/vsphere.md")                                                  \
     X(VIM_RESTRICTED_VERSION, "RestrictedVersion", ERR_UNSUPPORTED, false,                                             \
       "this licence makes the API read-only (free ESXi): assign a licence with API write access")                      \
+    X(VIM_LICENSES, "NotEnoughLicenses", ERR_UNSUPPORTED, false, "assign a licence to the host")                       \
+    X(VIM_LICENSE_EXPIRED, "LicenseExpired", ERR_UNSUPPORTED, false, "assign a licence to the host")                   \
     X(VIM_NOT_SUPPORTED, "NotSupported", ERR_UNSUPPORTED, false, NULL)                                                 \
+    X(VIM_NOT_IMPLEMENTED, "NotImplemented", ERR_UNSUPPORTED, false, NULL)                                             \
     X(VIM_METHOD_NOT_FOUND, "MethodNotFound", ERR_UNSUPPORTED, false, NULL)                                            \
     X(VIM_MANAGED_OBJECT_NOT_FOUND, "ManagedObjectNotFound", ERR_NOT_FOUND, false, NULL)                               \
     X(VIM_NOT_FOUND, "NotFound", ERR_NOT_FOUND, false, NULL)                                                           \
@@ -33,24 +37,34 @@
     X(VIM_CONCURRENT_ACCESS, "ConcurrentAccess", ERR_LOCKED, true, NULL)                                               \
     X(VIM_FILE_LOCKED, "FileLocked", ERR_LOCKED, true, NULL)                                                           \
     X(VIM_RESOURCE_IN_USE, "ResourceInUse", ERR_LOCKED, true, NULL)                                                    \
+    X(VIM_METHOD_DISABLED, "MethodDisabled", ERR_LOCKED, true, "a backup or another product may have locked it")       \
     X(VIM_REQUEST_CANCELED, "RequestCanceled", ERR_CANCELLED, false, NULL)                                             \
     X(VIM_TIMEDOUT, "Timedout", ERR_TIMEOUT, true, NULL)                                                               \
     X(VIM_HOST_NOT_CONNECTED, "HostNotConnected", ERR_UNREACHABLE, true, "the ESXi host is not connected to vCenter")  \
     X(VIM_HOST_COMMUNICATION, "HostCommunication", ERR_UNREACHABLE, true, NULL)                                        \
+    X(VIM_HOST_NOT_REACHABLE, "HostNotReachable", ERR_UNREACHABLE, true, NULL)                                         \
+    X(VIM_NO_ACTIVE_HOST, "NoActiveHostInCluster", ERR_UNREACHABLE, true, "no host of the cluster is up")              \
+    X(VIM_CANNOT_ACCESS_FILE, "CannotAccessFile", ERR_IO, false, NULL)                                                 \
+    X(VIM_NO_STORAGE_SPACE, "InsufficientStorageSpace", ERR_DISK_FULL, false, "free space on the datastore")           \
     X(VIM_NO_DISK_SPACE, "NoDiskSpace", ERR_DISK_FULL, false, "free space on the datastore, or use another")           \
     X(VIM_INSUFFICIENT_RESOURCES, "InsufficientResourcesFault", ERR_CAPACITY, false, NULL)                             \
     X(VIM_INSUFFICIENT_MEMORY, "InsufficientMemoryResourcesFault", ERR_CAPACITY, false, NULL)                          \
     X(VIM_INSUFFICIENT_CPU, "InsufficientCpuResourcesFault", ERR_CAPACITY, false, NULL)                                \
+    X(VIM_INSUFFICIENT_FAILOVER, "InsufficientFailoverResourcesFault", ERR_CAPACITY, false, NULL)                      \
     X(VIM_NO_COMPATIBLE_HOST, "NoCompatibleHost", ERR_CAPACITY, false, NULL)                                           \
     X(VIM_INVALID_ARGUMENT, "InvalidArgument", ERR_USAGE, false, NULL)                                                 \
+    X(VIM_OUT_OF_BOUNDS, "OutOfBounds", ERR_USAGE, false, NULL)                                                        \
+    X(VIM_INVALID_REQUEST, "InvalidRequest", ERR_PROTOCOL, false, NULL)                                                \
     X(VIM_INVALID_PROPERTY, "InvalidProperty", ERR_UNSUPPORTED, false, NULL)                                           \
     X(VIM_INVALID_DEVICE_SPEC, "InvalidDeviceSpec", ERR_USAGE, false, NULL)                                            \
     X(VIM_INVALID_NAME, "InvalidName", ERR_USAGE, false, NULL)                                                         \
     X(VIM_SYSTEM_ERROR, "SystemError", ERR_PROCESS, false, NULL)                                                       \
     X(VIM_RUNTIME_FAULT, "RuntimeFault", ERR_PROCESS, false, NULL)
 
+/* Far from the errno values and libcurl codes that other errors have as their native number. */
 enum vim_fault {
     VIM_NONE,
+    VIM_FAULTS_BEGIN = 10000,
 #define X(symbol, name, code, retry, mend) symbol,
     VIM_FAULTS(X)
 #undef X
@@ -66,7 +80,8 @@ const char *vim_fault_name(enum vim_fault f); /* static storage */
  * Returns -1. */
 int vim_fault_error(xmlNode *node, const char *message, const char *subject, struct error *err);
 
-/* Whether err came from that fault. */
+/* Whether err came from that fault; from any fault at all: then the server has answered, and refused. */
 static inline bool vim_fault_is(const struct error *err, enum vim_fault f) { return err && err->native == (long)f; }
+static inline bool vim_fault_any(const struct error *err) { return err && err->native > VIM_FAULTS_BEGIN; }
 
 #endif

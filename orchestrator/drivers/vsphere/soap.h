@@ -34,13 +34,16 @@ void soap_free(struct soap_request *r); /* NULL-safe; the text is wiped: it may 
 void soap_open(struct soap_request *r, const char *name);
 void soap_open_as(struct soap_request *r, const char *name, const char *xsi_type);
 void soap_close(struct soap_request *r);                                    /* the innermost open element */
-void soap_text(struct soap_request *r, const char *name, const char *text); /* escaped; must be valid UTF-8 */
+void soap_text(struct soap_request *r, const char *name, const char *text); /* escaped */
 void soap_flag(struct soap_request *r, const char *name, bool value);
 void soap_number(struct soap_request *r, const char *name, int64_t value);
 void soap_ref(struct soap_request *r, const char *name, const struct moref *ref);
 /* <name xsi:type="xsd:string">: the value of an OptionValue and other xsd:anyType fields. */
 void soap_any_text(struct soap_request *r, const char *name, const char *text);
 const char *soap_method(const struct soap_request *r);
+/* False: a text is not UTF-8 or has control characters, which XML cannot carry; or elements do not match. Such a
+ * request is not sent (ERR_USAGE). */
+bool soap_sound(const struct soap_request *r);
 /* Closes what is open and gives the whole envelope; borrowed until soap_free. May be called again (a repeated call). */
 const char *soap_envelope(struct soap_request *r, size_t *ret_len);
 
@@ -50,7 +53,8 @@ struct soap_reply; /* owns the body it reads from */
 
 /* Takes over body (emptied). Reads up to the content of <METHODResponse>. -1: a <Fault> came (native is its enum
  * vim_fault, fault.h tells what that means), or ERR_PROTOCOL when it is no answer to that method: not XML, cut, a DTD,
- * deeper than 64 elements. Text in errors is bounded and printable. subject is the hypervisor's, for errors. */
+ * deeper than 64 elements. Text in errors is bounded and printable. subject is the hypervisor's, for errors; borrowed.
+ */
 int soap_read(struct buffer *body, const char *method, const char *subject, struct soap_reply **ret,
               struct error *err) NESTOR_CHECKED;
 void soap_reply_free(struct soap_reply *r); /* NULL-safe */
@@ -75,7 +79,9 @@ char *xml_text_new(xmlNode *node);
 bool xml_is(xmlNode *node, const char *text); /* its text content is exactly that */
 bool xml_flag(xmlNode *node, bool fallback);  /* "true" "1" "false" "0" */
 int64_t xml_number(xmlNode *node, int64_t fallback);
-bool xml_ref(xmlNode *node, struct moref *ret);        /* false: no reference, or one that is too long */
-bool xml_type_is(xmlNode *node, const char *xsi_type); /* without its prefix */
+bool xml_ref(xmlNode *node, struct moref *ret); /* false: no reference, or one that is too long */
+/* Its xsi:type without the prefix, or NULL; borrowed from the node. */
+const char *xml_type(const xmlNode *node);
+bool xml_type_is(xmlNode *node, const char *xsi_type);
 
 #endif
