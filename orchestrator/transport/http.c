@@ -1,10 +1,8 @@
 /* Downloads with libcurl: into a part file beside the target, continued by the next call after a cut. */
 #include "transport/http.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +12,7 @@
 
 #include "nestor/file.h"
 #include "nestor/identity.h"
+#include "transport/http_curl.h"
 
 #define CONNECT_MS 30000L
 #define REDIRECTS_MAX 8L
@@ -132,20 +131,10 @@ static int easy_prepare(struct download *d, struct error *err) {
     return rc ? error_set(err, ERR_INTERNAL, d->subject, "libcurl: %s", curl_easy_strerror(rc)) : 0;
 }
 
-static const struct {
-    CURLcode curl;
-    enum error_code code;
-    bool retry;
-    const char *mend;
-} failures[] = {
-    {CURLE_COULDNT_RESOLVE_HOST, ERR_UNREACHABLE, true, "check the URL and this machine's network and DNS settings"},
-    {CURLE_COULDNT_RESOLVE_PROXY, ERR_UNREACHABLE, true, "check the proxy in the environment (https_proxy)"},
-    {CURLE_COULDNT_CONNECT, ERR_CONNECT_REFUSED, true, "check the URL and this machine's network"},
-    {CURLE_OPERATION_TIMEDOUT, ERR_TIMEOUT, true, "run the same command again: the download continues"},
-    {CURLE_RECV_ERROR, ERR_UNREACHABLE, true, "run the same command again: the download continues"},
-    {CURLE_SEND_ERROR, ERR_UNREACHABLE, true, "run the same command again: the download continues"},
-    {CURLE_PARTIAL_FILE, ERR_UNREACHABLE, true, "run the same command again: the download continues"},
-    {CURLE_GOT_NOTHING, ERR_UNREACHABLE, true, "run the same command again: the download continues"},
+/* Where libcurl says no more: the next call continues what is there. */
+#define CONTINUES "run the same command again: the download continues"
+
+static const struct http_failure failures[] = {
     {CURLE_FILE_COULDNT_READ_FILE, ERR_NOT_FOUND, false, "check the path in the URL"},
     {CURLE_UNSUPPORTED_PROTOCOL, ERR_UNSUPPORTED, false,
      "use an https, http or file URL; one that begins with https never leads to another kind"},
@@ -179,16 +168,14 @@ static int transfer_error(struct download *d, CURLcode rc, struct error *err) {
     if (d->too_large)
         return error_set(err, ERR_PROTOCOL, d->subject, "the file is larger than the limit of %llu bytes",
                          (unsigned long long)d->limits.max_bytes);
-    size_t i = 0, n = sizeof failures / sizeof *failures;
-    while (i < n && failures[i].curl != rc)
-        i++;
-    error_set(err, i < n ? failures[i].code : ERR_IO, d->subject, "cannot download it: %s",
+    const struct http_failure *f = http_failure_find(failures, sizeof failures / sizeof *failures, rc);
+    error_set(err, f ? f->code : ERR_IO, d->subject, "cannot download it: %s",
               d->message[0] ? d->message : curl_easy_strerror(rc));
-    if (i < n)
-        error_mend(err, "%s", failures[i].mend);
+    if (f)
+        error_mend(err, "%s", f->mend ? f->mend : CONTINUES);
     if (err) {
         err->native = rc;
-        err->retry = i < n && failures[i].retry;
+        err->retry = f && f->retry;
     }
     return -1;
 }
@@ -300,12 +287,9 @@ static void download_close(struct download *d) {
     free(d->part);
 }
 
-static void library_init(void) { curl_global_init(CURL_GLOBAL_DEFAULT); }
-
 int http_download_within(struct http_limits limits, const char *url, const char *path, const char *expected_sha256,
                          progress_fn progress, void *progress_data, const struct context *ctx, struct error *err) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, library_init);
+    http_curl_init();
     const char *name = basename(path);
     __attribute__((cleanup(download_close))) struct download d = {
         .limits = limits,

@@ -9,10 +9,11 @@ root=${1:-${NESTOR_SOURCE_DIR:-$(dirname "$0")/../..}}
 rules='
 yaml.h              spec/
 libxml/             drivers/libvirt/ drivers/vsphere/
-curl/               transport/http.c
+curl/               transport/http
 libssh2             transport/ssh/
 sqlite3.h           state/
-openssl/            identity/ transport/ssh/hostkey.c
+openssl/            identity/ transport/ssh/hostkey.c transport/https_tls.c
+zlib.h              drivers/vsphere/guestinfo.c
 jansson.h           nestor/qmp.h image/manifest.c state/ ui/
 
 nestor/arena.h      *
@@ -104,7 +105,7 @@ try() { # INCLUDER LINE WANTED
 }
 try spec/tree.c '#include <yaml.h>' ''
 try plan/plan.c '#include <yaml.h>' 'plan/plan.c includes yaml.h, which is for spec/'
-try transport/tcp.c '#include <curl/curl.h>' 'transport/tcp.c includes curl/curl.h, which is for transport/http.c'
+try transport/tcp.c '#include <curl/curl.h>' 'transport/tcp.c includes curl/curl.h, which is for transport/http'
 try base/error.c '#include "nestor/lab.h"' \
     'base/error.c includes nestor/lab.h, which is for nestor/ spec/ plan/ run/ image/ drivers/ state/ ui/ cli/'
 try spec/lab.c '  #  include "plan/index.h"' 'spec/lab.c includes plan/index.h, which is for plan/ run/ ui/ cli/'

@@ -80,6 +80,8 @@ struct vsphere_datacenter {
 struct vsphere_compute {
     struct moref compute, pool;
     struct moref host; /* only when machines are pinned to one */
+    struct moref *hosts;
+    size_t nhosts; /* those machines may run on */
 };
 /* Each is looked up by the first who asks, and then known. *ret is the handle's, unchanged until it is closed. */
 int vsphere_datacenter(struct hypervisor *hv, const struct vsphere_datacenter **ret, const struct context *ctx,
@@ -231,6 +233,7 @@ struct vsphere_network {
     struct moref ref; /* unset: cards stay where the template has them */
     char *name;       /* of a standard port group */
     char *key, *dvs;  /* of a distributed one: its key, its switch's UUID */
+    char *opaque_id, *opaque_type;
 };
 int vsphere_network(struct hypervisor *hv, const struct vsphere_network **ret, const struct context *ctx,
                     struct error *err) NESTOR_CHECKED;
@@ -263,6 +266,7 @@ struct hypervisor {
     struct vsphere_compute compute;
     struct vsphere_network network;
     struct moref places[PLACE_MAX];
+    char *datastore_name; /* of a bare ESXi's places[PLACE_DATASTORE] */
 };
 
 #endif
