@@ -10,13 +10,9 @@
 
 #define CARDS_MAX 16
 
-static const char *const address_paths[] = {"runtime.powerState",
-                                            "runtime.question",
-                                            "guest.net",
-                                            "guest.ipAddress",
-                                            "guest.toolsRunningStatus",
-                                            "config.hardware.device",
-                                            NULL};
+static const char *const address_paths[] = {
+    "runtime.powerState",       "runtime.question",       "guest.net", "guest.ipAddress",
+    "guest.toolsRunningStatus", "config.hardware.device", NULL};
 static const struct vim_set address_set = {"VirtualMachine", address_paths};
 
 struct card {

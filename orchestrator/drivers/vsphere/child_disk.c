@@ -1,6 +1,7 @@
 /* Making a machine on a bare ESXi, which cannot clone (CloneVM_Task is vCenter's: govmomi#1469). A VM like the template
- * is created around disks that are children of the template's, those of its snapshot nestor-base: they do not change any
- * more, whatever the template does. Where a host has no such disks, or the lab file says clone: full, they are copied. */
+ * is created around disks that are children of the template's, those of its snapshot nestor-base: they do not change
+ * any more, whatever the template does. Where a host has no such disks, or the lab file says clone: full, they are
+ * copied. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,8 +16,7 @@ struct creation {
     const struct machine_spec *spec;
     const struct vsphere_source *source;
     const struct vsphere_network *network;
-    struct moref folder, datastore_ref;
-    char *datastore; /* its name */
+    struct moref folder, datastore;
     const struct vsphere_compute *compute;
     enum disks disks;
 };
@@ -75,7 +75,7 @@ static void put_disk(struct soap_request *r, const struct creation *c, xmlNode *
     soap_number(r, "key", new_key(xml_child(device, "key")));
     soap_open_as(r, "backing", "VirtualDiskFlatVer2BackingInfo");
     soap_text(r, "fileName", file);
-    soap_ref(r, "datastore", &c->datastore_ref);
+    soap_ref(r, "datastore", &c->datastore);
     soap_text(r, "diskMode", "persistent");
     if (parent) {
         soap_flag(r, "thinProvisioned", true);
@@ -101,7 +101,7 @@ static int disk_file(const struct creation *c, xmlNode *device, char **ret, stru
 }
 
 static int put_devices(struct soap_request *r, const struct creation *c, struct error *err) {
-    cleanup_free char *file = xasprintf("[%s]", c->datastore);
+    cleanup_free char *file = xasprintf("[%s]", c->hv->datastore_name);
     bool first = true;
     for (xmlNode *d = vsphere_device_first(&c->source->seen); d; d = vsphere_device_next(d)) {
         if (vsphere_controller_type(d))
@@ -138,7 +138,7 @@ static char *parent_of_disks(const struct creation *c) {
 static int put_creation(struct soap_request *r, const struct creation *c, struct error *err) {
     const struct machine_spec *spec = c->spec;
     cleanup_free char *annotation = vsphere_annotation(spec), *base = parent_of_disks(c);
-    cleanup_free char *folder = xasprintf("[%s] %s", c->datastore, spec->name);
+    cleanup_free char *folder = xasprintf("[%s] %s", c->hv->datastore_name, spec->name);
     soap_open(r, "config");
     soap_text(r, "name", spec->name);
     put_copied(r, c, "config.version", "version");
@@ -211,10 +211,8 @@ static int copy_disks(const struct creation *c, const struct moref *vm, const st
 /* --- */
 
 static int prepare(struct creation *c, const struct context *ctx, struct error *err) {
-    return vsphere_compute(c->hv, &c->compute, ctx, err) ||
-                   vsphere_place(c->hv, PLACE_FOLDER, &c->folder, ctx, err) ||
-                   vsphere_place(c->hv, PLACE_DATASTORE, &c->datastore_ref, ctx, err) ||
-                   vsphere_name_of(c->hv, &c->datastore_ref, &c->datastore, ctx, err) ||
+    return vsphere_compute(c->hv, &c->compute, ctx, err) || vsphere_place(c->hv, PLACE_FOLDER, &c->folder, ctx, err) ||
+                   vsphere_place(c->hv, PLACE_DATASTORE, &c->datastore, ctx, err) ||
                    vsphere_network(c->hv, &c->network, ctx, err)
                ? -1
                : 0;
@@ -224,10 +222,7 @@ int vsphere_create_on_esxi(struct hypervisor *hv, const struct machine_spec *spe
                            struct vm *vm, const struct context *ctx, struct error *err) {
     struct creation c = {.hv = hv, .spec = spec, .source = s};
     c.disks = moref_is_set(&s->snapshot) && !hv->no_child_disks ? DISKS_CHILD : DISKS_NONE;
-    int failed = prepare(&c, ctx, err) || create_vm(&c, &vm->ref, ctx, err) ||
-                 (c.disks == DISKS_NONE && copy_disks(&c, &vm->ref, ctx, err));
-    free(c.datastore);
-    if (failed)
+    if (prepare(&c, ctx, err) || create_vm(&c, &vm->ref, ctx, err))
         return -1;
     vm->exposed = false;
     vm->cpus = spec->cpus;
@@ -236,6 +231,8 @@ int vsphere_create_on_esxi(struct hypervisor *hv, const struct machine_spec *spe
         vm->detached = true;
         vm->fresh = spec->expose;
         vsphere_set_digest(vm, spec);
+        return 0;
     }
-    return 0;
+    vsphere_vm_keep(hv, &spec->tag, vm); /* half-made, should the copies fail */
+    return copy_disks(&c, &vm->ref, ctx, err);
 }

@@ -71,9 +71,10 @@ int vsphere_put_extra(struct soap_request *r, const struct machine_spec *spec, c
 }
 
 char *vsphere_annotation(const struct machine_spec *spec) {
-    return xasprintf("nestor lab=%s path=%s\n"
-                     "A machine of a nestor lab: it may be removed and made anew at any time. 'nestor down' removes it.",
-                     spec->tag.lab_id, spec->tag.path);
+    return xasprintf(
+        "nestor lab=%s path=%s\n"
+        "A machine of a nestor lab: it may be removed and made anew at any time. 'nestor down' removes it.",
+        spec->tag.lab_id, spec->tag.path);
 }
 
 /* --- its first network card --- */
@@ -177,8 +178,8 @@ static int clone_vm(struct hypervisor *hv, const struct machine_spec *spec, cons
     if (find_where(hv, &where, ctx, err))
         return -1;
     struct soap_request *request = soap_new("CloneVM_Task", &s->vm);
-    int failed = put_clone(request, spec, s, &where, digest, err) ||
-                 vsphere_vm_do(hv, &spec->tag, request, ret, ctx, err);
+    int failed =
+        put_clone(request, spec, s, &where, digest, err) || vsphere_vm_do(hv, &spec->tag, request, ret, ctx, err);
     soap_free(request);
     return failed ? -1 : 0;
 }
@@ -188,8 +189,9 @@ static int clone_vm(struct hypervisor *hv, const struct machine_spec *spec, cons
 static int check_name(const struct machine_spec *spec, struct error *err) {
     if (strlen(spec->name) <= NAME_LEN_MAX)
         return 0;
-    error_set(err, ERR_UNSUPPORTED, spec->tag.path, "its name on vSphere would be %zu characters long, %d are allowed: %s",
-              strlen(spec->name), NAME_LEN_MAX, spec->name);
+    error_set(err, ERR_UNSUPPORTED, spec->tag.path,
+              "its name on vSphere would be %zu characters long, %d are allowed: %s", strlen(spec->name), NAME_LEN_MAX,
+              spec->name);
     return error_mend(err, "use shorter names in the lab file");
 }
 

@@ -39,8 +39,7 @@ static int at_most_one(const struct hypervisor_config *config, const char *const
     return 0;
 }
 
-static int read_number(const struct hypervisor_config *config, const char *key, int most, int *ret,
-                       struct error *err) {
+static int read_number(const struct hypervisor_config *config, const char *key, int most, int *ret, struct error *err) {
     const char *text = given(config, key);
     if (!text)
         return 0;
@@ -200,8 +199,8 @@ static int read_password_env(const struct hypervisor *hv, const char *name, stru
     const char *value = getenv(name);
     if (!value || !value[0]) {
         error_set(err, ERR_NOT_FOUND, hv->config.subject, "the environment variable %s is not set", name);
-        return error_mend(err, "put the password of %s into %s, or use password: { file: PATH }",
-                          hv->settings.username, name);
+        return error_mend(err, "put the password of %s into %s, or use password: { file: PATH }", hv->settings.username,
+                          name);
     }
     buffer_puts(ret, value);
     return 0;
@@ -215,8 +214,7 @@ static int ask_password(struct hypervisor *hv, struct buffer *ret, struct error 
             error_set(err, ERR_USAGE, hv->config.subject, "it needs a password, and there is nobody to ask");
             return error_mend(err, "use password: { env: VARIABLE } or { file: PATH }");
         }
-        cleanup_free char *prompt =
-            xasprintf("Password of %s at %s: ", hv->settings.username, hv->config.subject);
+        cleanup_free char *prompt = xasprintf("Password of %s at %s: ", hv->settings.username, hv->config.subject);
         if (asker->ask(asker->data, prompt, &hv->password, err))
             return -1;
     }

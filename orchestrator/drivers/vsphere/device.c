@@ -3,9 +3,15 @@
 
 #include "drivers/vsphere/vsphere_priv.h"
 
-static const char *const cards[] = {"VirtualVmxnet3",   "VirtualE1000e",        "VirtualE1000",
-                                    "VirtualVmxnet3Vrdma", "VirtualSriovEthernetCard", "VirtualVmxnet2",
-                                    "VirtualVmxnet",    "VirtualPCNet32",       NULL};
+static const char *const cards[] = {"VirtualVmxnet3",
+                                    "VirtualE1000e",
+                                    "VirtualE1000",
+                                    "VirtualVmxnet3Vrdma",
+                                    "VirtualSriovEthernetCard",
+                                    "VirtualVmxnet2",
+                                    "VirtualVmxnet",
+                                    "VirtualPCNet32",
+                                    NULL};
 static const char *const controllers[] = {"ParaVirtualSCSIController",
                                           "VirtualLsiLogicSASController",
                                           "VirtualLsiLogicController",
@@ -14,6 +20,7 @@ static const char *const controllers[] = {"ParaVirtualSCSIController",
                                           "VirtualNVMEController",
                                           NULL};
 
+/* The name in the table, not the server's text: it goes into requests. */
 static const char *known_type(xmlNode *device, const char *const *types) {
     while (device && *types && !xml_type_is(device, *types))
         types++;

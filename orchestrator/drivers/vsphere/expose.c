@@ -89,8 +89,8 @@ static int put_hardware(struct hypervisor *hv, struct soap_request *r, const str
 int vsphere_set_hardware(struct hypervisor *hv, const struct machine_spec *spec, struct vm *vm, bool nested,
                          const struct context *ctx, struct error *err) {
     struct soap_request *request = soap_new("ReconfigVM_Task", &vm->ref);
-    int failed = put_hardware(hv, request, spec, vm, nested, ctx, err) ||
-                 vsphere_vm_do(hv, &spec->tag, request, NULL, ctx, err);
+    int failed =
+        put_hardware(hv, request, spec, vm, nested, ctx, err) || vsphere_vm_do(hv, &spec->tag, request, NULL, ctx, err);
     soap_free(request);
     if (failed)
         return error_context(err, "setting its hardware");
@@ -123,7 +123,8 @@ static int refuse_unfit(const struct machine_spec *spec, const char *reason, con
 static int check_able(const struct machine_spec *spec, const struct vim_object *seen, struct error *err) {
     int hardware = vsphere_hardware_version(vim_property(seen, "config.version"));
     if (hardware && hardware < HARDWARE_VHV)
-        return refuse_unfit(spec, "hardware-version", "its hardware version is below 9, too old to expose virtualization",
+        return refuse_unfit(spec, "hardware-version",
+                            "its hardware version is below 9, too old to expose virtualization",
                             "upgrade the hardware version of its template, then run 'nestor up' again", err);
     if (!xml_flag(vim_property(seen, "capability.nestedHVSupported"), true))
         return refuse_unfit(spec, "host-not-capable", "the server says that it cannot have nested virtualization",

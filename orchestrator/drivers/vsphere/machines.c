@@ -1,6 +1,6 @@
-/* What is there of ours. One bulk read finds it: the names, UUIDs and annotations of all VMs, then the settings of those
- * that may be ours. From then on the handle knows its machines, and its own operations keep that up to date, so that
- * none of them begins with looking one up. What a call with an uncertain end was about is looked up again. */
+/* What is there of ours. One bulk read finds it: the names, UUIDs and annotations of all VMs, then the settings of
+ * those that may be ours. From then on the handle knows its machines, and its own operations keep that up to date, so
+ * that none of them begins with looking one up. What a call with an uncertain end was about is looked up again. */
 #include <ctype.h>
 #include <search.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* The network of the machines: one that is there (inventory.network), one that nestor makes for the lab on a switch
- * (inventory.switch), or where the template's cards are. What runs inside a guest hypervisor sends with MACs of its own:
- * a port group must let those out (forged transmits) and their answers in (promiscuous mode, or MAC learning on a
+ * (inventory.switch), or where the template's cards are. What runs inside a guest hypervisor sends with MACs of its
+ * own: a port group must let those out (forged transmits) and their answers in (promiscuous mode, or MAC learning on a
  * distributed switch from 6.6 on). */
 #include <stdlib.h>
 #include <string.h>
@@ -63,8 +63,7 @@ static int read_group(struct hypervisor *hv, struct vsphere_network *n, const st
     return n->key && n->dvs ? 0 : no_network(hv, "key", err);
 }
 
-static int read_opaque(struct hypervisor *hv, struct vsphere_network *n, const struct context *ctx,
-                       struct error *err) {
+static int read_opaque(struct hypervisor *hv, struct vsphere_network *n, const struct context *ctx, struct error *err) {
     cleanup_vim_object struct vim_object object = {0};
     if (vim_read(hv->vim, &n->ref, &opaque_set, &object, ctx, err))
         return -1;
@@ -151,8 +150,15 @@ static int find_dvs(struct hypervisor *hv, struct switch_search *s, const struct
     const struct vsphere_datacenter *dc;
     if (!hv->vcenter)
         return 0;
-    return vsphere_datacenter(hv, &dc, ctx, err) ||
-           vim_read_all(hv->vim, &dc->ref, &dvs_set, take_switch, s, ctx, err);
+    return vsphere_datacenter(hv, &dc, ctx, err) || vim_read_all(hv->vim, &dc->ref, &dvs_set, take_switch, s, ctx, err);
+}
+
+int vsphere_is_distributed(struct hypervisor *hv, bool *ret, const struct context *ctx, struct error *err) {
+    struct switch_search s = {.name = hv->settings.vswitch};
+    if (find_dvs(hv, &s, ctx, err))
+        return -1;
+    *ret = moref_is_set(&s.ref);
+    return 0;
 }
 
 static void put_bool_policy(struct soap_request *r, const char *name, bool value) {
@@ -253,21 +259,16 @@ static int add_to_host(struct hypervisor *hv, const struct moref *system, const 
     return -1;
 }
 
-struct systems {
-    struct moref *items;
-    size_t n;
-};
-
 static int take_system(void *data, struct vim_object *o, struct error *err) {
     (void)err;
-    struct systems *s = data;
+    struct vsphere_systems *s = data;
     if (xml_ref(vim_property(o, "configManager.networkSystem"), &s->items[s->n]))
         s->n++;
     return 0;
 }
 
-/* The network system of each host machines may run on. The caller frees ret->items. */
-static int find_systems(struct hypervisor *hv, struct systems *ret, const struct context *ctx, struct error *err) {
+int vsphere_network_systems(struct hypervisor *hv, struct vsphere_systems *ret, const struct context *ctx,
+                            struct error *err) {
     const struct vsphere_compute *c;
     if (vsphere_compute(hv, &c, ctx, err))
         return -1;
@@ -277,12 +278,12 @@ static int find_systems(struct hypervisor *hv, struct systems *ret, const struct
 
 static int make_own(struct hypervisor *hv, const char *name, const struct context *ctx, struct error *err) {
     struct switch_search s = {.name = hv->settings.vswitch};
-    struct systems systems = {0};
+    struct vsphere_systems systems = {0};
     if (find_dvs(hv, &s, ctx, err))
         return -1;
     if (moref_is_set(&s.ref))
         return add_group(hv, &s, name, ctx, err);
-    int failed = find_systems(hv, &systems, ctx, err);
+    int failed = vsphere_network_systems(hv, &systems, ctx, err);
     for (size_t i = 0; i < systems.n && !failed; i++)
         failed = add_to_host(hv, &systems.items[i], name, ctx, err);
     free(systems.items);
@@ -320,8 +321,8 @@ static int remove_group(struct hypervisor *hv, const struct moref *ref, const st
 }
 
 static int remove_from_hosts(struct hypervisor *hv, const char *name, const struct context *ctx, struct error *err) {
-    struct systems systems = {0};
-    int failed = find_systems(hv, &systems, ctx, err);
+    struct vsphere_systems systems = {0};
+    int failed = vsphere_network_systems(hv, &systems, ctx, err);
     for (size_t i = 0; i < systems.n && !failed; i++) {
         struct soap_request *r = soap_new("RemovePortGroup", &systems.items[i]);
         soap_text(r, "pgName", name);

@@ -202,8 +202,8 @@ static int look_for_datacenter(struct hypervisor *hv, struct vsphere_datacenter 
         return error_set(err, ERR_PROTOCOL, hv->config.subject, "its datacenter has no folder for machines");
     xml_ref(vim_property(&object, "networkFolder"), &dc.network_folder);
     /* One in a folder was named by its path. */
-    dc.name = name && strchr(name, '/') ? xstrdup(name + strspn(name, "/"))
-                                        : xml_text_new(vim_property(&object, "name"));
+    dc.name =
+        name && strchr(name, '/') ? xstrdup(name + strspn(name, "/")) : xml_text_new(vim_property(&object, "name"));
     if (!dc.name)
         return error_set(err, ERR_PROTOCOL, hv->config.subject, "its datacenter has no name");
     *ret = dc;
@@ -236,27 +236,51 @@ static int read_ref(struct hypervisor *hv, const struct moref *ref, const struct
 }
 
 static const char *const owner_paths[] = {"owner", NULL}, *const parent_paths[] = {"parent", NULL},
-                        *const pool_paths[] = {"resourcePool", NULL};
+                         *const compute_paths[] = {"resourcePool", "host", NULL};
 static const struct vim_set owner_set = {"ResourcePool", owner_paths}, parent_set = {"HostSystem", parent_paths},
-                            pool_set = {"ComputeResource", pool_paths};
+                            compute_set = {"ComputeResource", compute_paths};
+
+/* Its root pool unless another is named, and its hosts unless it is one of them. */
+static int read_compute(struct hypervisor *hv, struct vsphere_compute *c, const struct context *ctx,
+                        struct error *err) {
+    cleanup_vim_object struct vim_object object = {0};
+    if (vim_read(hv->vim, &c->compute, &compute_set, &object, ctx, err))
+        return -1;
+    if (!moref_is_set(&c->pool) && !xml_ref(vim_property(&object, "resourcePool"), &c->pool))
+        return error_set(err, ERR_PROTOCOL, hv->config.subject, "%s has no resource pool", c->compute.id);
+    size_t n = moref_is_set(&c->host);
+    xmlNode *first = xml_child(vim_property(&object, "host"), "ManagedObjectReference");
+    for (xmlNode *h = first; h; h = xml_next(h, "ManagedObjectReference"))
+        n++;
+    c->hosts = xcalloc(n + 1, sizeof *c->hosts);
+    if (moref_is_set(&c->host)) {
+        c->hosts[c->nhosts++] = c->host;
+        return 0;
+    }
+    for (xmlNode *h = first; h; h = xml_next(h, "ManagedObjectReference"))
+        if (xml_ref(h, &c->hosts[c->nhosts]))
+            c->nhosts++;
+    return 0;
+}
 
 static int look_for_compute(struct hypervisor *hv, struct vsphere_compute *ret, const struct context *ctx,
                             struct error *err) {
     const char *const *named = hv->settings.named;
     struct vsphere_compute c = {0};
-    if (named[PLACE_POOL]) {
-        if (vsphere_place_find(hv, PLACE_POOL, named[PLACE_POOL], &c.pool, ctx, err) ||
-            read_ref(hv, &c.pool, &owner_set, &c.compute, ctx, err))
-            return -1;
-    } else {
-        if (named[PLACE_HOST]
-                ? vsphere_place_find(hv, PLACE_HOST, named[PLACE_HOST], &c.host, ctx, err) ||
-                      read_ref(hv, &c.host, &parent_set, &c.compute, ctx, err)
-            : named[PLACE_CLUSTER] ? vsphere_place_find(hv, PLACE_CLUSTER, named[PLACE_CLUSTER], &c.compute, ctx, err)
-                                   : find_only(hv, PLACE_CLUSTER, &c.compute, ctx, err))
-            return -1;
-        if (read_ref(hv, &c.compute, &pool_set, &c.pool, ctx, err))
-            return -1;
+    int failed;
+    if (named[PLACE_POOL])
+        failed = vsphere_place_find(hv, PLACE_POOL, named[PLACE_POOL], &c.pool, ctx, err) ||
+                 read_ref(hv, &c.pool, &owner_set, &c.compute, ctx, err);
+    else if (named[PLACE_HOST])
+        failed = vsphere_place_find(hv, PLACE_HOST, named[PLACE_HOST], &c.host, ctx, err) ||
+                 read_ref(hv, &c.host, &parent_set, &c.compute, ctx, err);
+    else if (named[PLACE_CLUSTER])
+        failed = vsphere_place_find(hv, PLACE_CLUSTER, named[PLACE_CLUSTER], &c.compute, ctx, err);
+    else
+        failed = find_only(hv, PLACE_CLUSTER, &c.compute, ctx, err);
+    if (failed || read_compute(hv, &c, ctx, err)) {
+        free(c.hosts);
+        return -1;
     }
     *ret = c;
     return 0;
@@ -289,14 +313,22 @@ static int look_for_default(struct hypervisor *hv, enum vsphere_place place, str
     return place == PLACE_DATASTORE && !hv->vcenter ? find_only(hv, place, ret, ctx, err) : 0;
 }
 
+static int look_for_place(struct hypervisor *hv, enum vsphere_place place, const struct context *ctx,
+                          struct error *err) {
+    const char *name = hv->settings.named[place];
+    struct moref *ret = &hv->places[place];
+    if (name ? vsphere_place_find(hv, place, name, ret, ctx, err) : look_for_default(hv, place, ret, ctx, err))
+        return -1;
+    /* Files of a bare ESXi are named with it. */
+    return place == PLACE_DATASTORE && !hv->vcenter ? vsphere_name_of(hv, ret, &hv->datastore_name, ctx, err) : 0;
+}
+
 int vsphere_place(struct hypervisor *hv, enum vsphere_place place, struct moref *ret, const struct context *ctx,
                   struct error *err) {
-    const char *name = hv->settings.named[place];
     int mine = once_begin(&hv->place_once[place], hv->config.subject, "finding where machines go", ctx, err);
     int failed = mine < 0;
     if (mine > 0) {
-        failed = name ? vsphere_place_find(hv, place, name, &hv->places[place], ctx, err)
-                      : look_for_default(hv, place, &hv->places[place], ctx, err);
+        failed = look_for_place(hv, place, ctx, err);
         once_end(&hv->place_once[place], !failed);
     }
     if (!failed)

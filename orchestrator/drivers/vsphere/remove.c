@@ -116,15 +116,13 @@ static int remove_vm(struct hypervisor *hv, const struct tag *tag, const struct 
 }
 
 /* Where the folder of a machine that is gone would be. No datastore, no folder. */
-static int delete_leftover(struct hypervisor *hv, const struct tag *tag, const struct context *ctx,
-                           struct error *err) {
+static int delete_leftover(struct hypervisor *hv, const struct tag *tag, const struct context *ctx, struct error *err) {
     struct moref datastore;
     struct error ignored = {0};
-    cleanup_free char *name = NULL, *native = machine_native_name(tag->lab_id, tag->path);
-    if (vsphere_place(hv, PLACE_DATASTORE, &datastore, ctx, &ignored) ||
-        vsphere_name_of(hv, &datastore, &name, ctx, &ignored))
+    cleanup_free char *native = machine_native_name(tag->lab_id, tag->path);
+    if (vsphere_place(hv, PLACE_DATASTORE, &datastore, ctx, &ignored))
         return context_check(ctx, tag->path, "removing it", err);
-    cleanup_free char *folder = xasprintf("[%s] %s", name, native);
+    cleanup_free char *folder = xasprintf("[%s] %s", hv->datastore_name, native);
     return delete_folder(hv, tag, folder, ctx, err);
 }
 

@@ -22,14 +22,15 @@ struct vsphere_template {
     struct vsphere_source live, base;
 };
 
-#define CONFIG_PATHS "config.version", "config.guestId", "config.firmware", "config.nestedHVEnabled",                  \
-                     "config.hardware.device"
+#define CONFIG_PATHS                                                                                                   \
+    "config.version", "config.guestId", "config.firmware", "config.nestedHVEnabled", "config.hardware.device"
 
 static const char *const live_paths[] = {CONFIG_PATHS, "config.template", "capability.nestedHVSupported", "snapshot",
                                          NULL};
 static const char *const base_paths[] = {CONFIG_PATHS, NULL};
 static const char *const snapshot_paths[] = {"snapshot", NULL};
-static const struct vim_set live_set = {"VirtualMachine", live_paths}, base_set = {"VirtualMachineSnapshot", base_paths},
+static const struct vim_set live_set = {"VirtualMachine", live_paths},
+                            base_set = {"VirtualMachineSnapshot", base_paths},
                             snapshot_set = {"VirtualMachine", snapshot_paths};
 
 static struct vsphere_template *template_get(struct hypervisor *hv, const char *name) {
@@ -111,8 +112,8 @@ static bool find_base(const struct vim_object *vm, struct moref *ret) {
     return find_in_tree(xml_child(vim_property(vm, "snapshot"), "rootSnapshotList"), "rootSnapshotList", ret);
 }
 
-/* A template cannot be changed, so whatever snapshot it was marked with will do; without one there is no linked clone of
- * it. (pyvmomi-community-samples#555: take the snapshot while it is a VM, then mark it.) */
+/* A template cannot be changed, so whatever snapshot it was marked with will do; without one there is no linked clone
+ * of it. (pyvmomi-community-samples#555: take the snapshot while it is a VM, then mark it.) */
 static int base_of_marked(struct hypervisor *hv, struct vsphere_template *t, struct moref *ret, struct error *err) {
     if (find_base(&t->live.seen, ret) ||
         xml_ref(xml_child(vim_property(&t->live.seen, "snapshot"), "currentSnapshot"), ret))
@@ -120,9 +121,8 @@ static int base_of_marked(struct hypervisor *hv, struct vsphere_template *t, str
     error_set(err, ERR_UNSUPPORTED, hv->config.subject,
               "template '%s' has no snapshot, and of a template none can be made: no linked clone can hang on it",
               t->name);
-    return error_mend(err,
-                      "convert it to a VM (nestor then makes the snapshot " VSPHERE_BASE
-                      "; it may be a template again afterwards), or say clone: full");
+    return error_mend(err, "convert it to a VM (nestor then makes the snapshot " VSPHERE_BASE
+                           "; it may be a template again afterwards), or say clone: full");
 }
 
 static int create_base(struct hypervisor *hv, struct vsphere_template *t, const struct context *ctx,
@@ -237,7 +237,8 @@ static int check_nesting(const struct vsphere_source *s, const struct machine_sp
                   "the server says that a VM like its template %s cannot have nested virtualization",
                   spec->image->name);
         error_reason(err, "host-not-capable");
-        return error_mend(err, "use hosts with VT-x and EPT, or AMD-V and RVI, and ESXi 5.1 or later; see 'nestor doctor'");
+        return error_mend(err,
+                          "use hosts with VT-x and EPT, or AMD-V and RVI, and ESXi 5.1 or later; see 'nestor doctor'");
     }
     return 0;
 }

@@ -1,8 +1,8 @@
 /* What the files of the vsphere driver share.
  *
  * A machine of ours is a VM whose extraConfig holds nestor.lab and nestor.path, and whose instance UUID is the one that
- * derives from them: a VM somebody copied from ours carries the same extraConfig, but another UUID. All of it is written
- * by the call that makes the VM, so a nestor killed at any instant leaves nothing that is not found.
+ * derives from them: a VM somebody copied from ours carries the same extraConfig, but another UUID. All of it is
+ * written by the call that makes the VM, so a nestor killed at any instant leaves nothing that is not found.
  *
  *   nothing -> VM with tag          create; the digest too, when expose follows and sets the hardware
  *   tag without digest              its hardware was not set yet: half-made (POWER_BROKEN)
@@ -153,8 +153,8 @@ struct vsphere_source {
  * full: the disks are copied, so none is needed. */
 int vsphere_source(struct hypervisor *hv, const char *name, bool full, const struct vsphere_source **ret,
                    const struct context *ctx, struct error *err) NESTOR_CHECKED;
-/* ERR_NESTING when the machine is to be exposed to and a clone of this cannot be; ERR_UNSUPPORTED when a linked clone is
- * to have a larger disk. */
+/* ERR_NESTING when the machine is to be exposed to and a clone of this cannot be; ERR_UNSUPPORTED when a linked clone
+ * is to have a larger disk. */
 int vsphere_source_check(const struct vsphere_source *s, const struct machine_spec *spec,
                          struct error *err) NESTOR_CHECKED;
 void vsphere_templates_free(struct hypervisor *hv);
@@ -170,7 +170,8 @@ xmlNode *vsphere_device_next(xmlNode *device);
 const char *vsphere_card_type(xmlNode *device);
 const char *vsphere_controller_type(xmlNode *device);
 bool vsphere_is_disk(xmlNode *device);
-/* Size in bytes and file, "[datastore] folder/name.vmdk"; the caller frees the latter, which is NULL for another backing. */
+/* Size in bytes and file, "[datastore] folder/name.vmdk"; the caller frees the latter, which is NULL for another
+ * backing. */
 int64_t vsphere_disk_size(xmlNode *device);
 char *vsphere_disk_file(xmlNode *device);
 /* 13 for <version>vmx-13</version>, 0 for what is none. */
@@ -213,8 +214,7 @@ uint64_t vsphere_memory_of(const struct machine_spec *spec);
 
 /* --- power.c, address.c, remove.c, network.c, check.c, prepare.c --- */
 
-int vsphere_start(struct hypervisor *hv, const struct machine_spec *spec, const struct context *ctx,
-                  struct error *err);
+int vsphere_start(struct hypervisor *hv, const struct machine_spec *spec, const struct context *ctx, struct error *err);
 int vsphere_stop(struct hypervisor *hv, const struct tag *tag, const struct context *ctx, struct error *err);
 int vsphere_power_cut(struct hypervisor *hv, const struct tag *tag, const struct context *ctx, struct error *err);
 /* PowerOffVM_Task; off already is fine. */
@@ -239,6 +239,16 @@ int vsphere_network(struct hypervisor *hv, const struct vsphere_network **ret, c
                     struct error *err) NESTOR_CHECKED;
 void vsphere_put_network_backing(struct soap_request *r, const struct vsphere_network *n);
 void vsphere_network_free(struct vsphere_network *n);
+/* The network system of each host machines may run on. The caller frees ret->items. */
+struct vsphere_systems {
+    struct moref *items;
+    size_t n;
+};
+int vsphere_network_systems(struct hypervisor *hv, struct vsphere_systems *ret, const struct context *ctx,
+                            struct error *err) NESTOR_CHECKED;
+/* Whether settings.vswitch names a distributed switch. */
+int vsphere_is_distributed(struct hypervisor *hv, bool *ret, const struct context *ctx,
+                           struct error *err) NESTOR_CHECKED;
 int vsphere_ensure_network(struct hypervisor *hv, const struct context *ctx, struct error *err);
 int vsphere_prune(struct hypervisor *hv, const struct context *ctx, struct error *err);
 int vsphere_examine(struct hypervisor *hv, finding_fn fn, void *data, const struct context *ctx, struct error *err);
@@ -251,12 +261,13 @@ int vsphere_prepare(struct hypervisor *hv, bool undo, struct buffer *report, con
 struct hypervisor {
     struct hypervisor_config config; /* what it points to is borrowed */
     struct vsphere_settings settings;
+    struct vim_config vim_config;
     struct vim *vim;
-    bool vcenter; /* else a bare ESXi */
+    bool vcenter;               /* else a bare ESXi */
     atomic_bool no_child_disks; /* check saw that the host cannot have them */
 
-    pthread_mutex_t lock;   /* of what is below, for moments only */
-    struct buffer password; /* one that was asked for; wiped at the end */
+    pthread_mutex_t lock;               /* of what is below, for moments only */
+    struct buffer password;             /* one that was asked for; wiped at the end */
     struct vsphere_template *templates; /* template.c */
     void *vms;                          /* machines.c: a tsearch(3) tree */
     int64_t vms_clock;
