@@ -24,6 +24,10 @@ static const struct driver_param params[] = {
     {.key = "inventory.network", .help = "port group of each machine's first card; default: as in the template"},
     {.key = "inventory.switch", .help = "instead of a network: the switch nestor makes one of the lab's own on"},
     {.key = "inventory.vlan", .help = "VLAN of that network; default: none"},
+    {.key = "ssh.host-key", .help = "for 'nestor prepare' of an ESXi before 5.1: its public host key"},
+    {.key = "ssh.key", .help = "for the same: file of a private key its root accepts", .path = true},
+    {.key = "ssh.user", .help = "for the same: who logs in; default root"},
+    {.key = "ssh.port", .help = "for the same: default 22"},
     {0},
 };
 
@@ -132,4 +136,5 @@ const struct driver vsphere_driver = {
     .remove = vsphere_remove,
     .prune = vsphere_prune,
     .examine = vsphere_examine,
+    .prepare = vsphere_prepare,
 };

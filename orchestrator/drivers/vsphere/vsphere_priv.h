@@ -256,6 +256,11 @@ int vsphere_check(struct hypervisor *hv, struct capability *ret, const struct co
 int vsphere_prepare(struct hypervisor *hv, bool undo, struct buffer *report, const struct context *ctx,
                     struct error *err);
 
+/* Puts vhv.allow = "TRUE" into the file of an ESXi before 5.1, or takes that back; what was done, as a line to report.
+ */
+int vsphere_allow_nesting(struct access *access, const char *file, bool undo, struct buffer *report,
+                          const struct context *ctx, struct error *err) NESTOR_CHECKED;
+
 /* --- the handle --- */
 
 struct hypervisor {
