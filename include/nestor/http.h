@@ -3,8 +3,10 @@
  * Thread rules: one `struct http` is used by any number of threads at once; each call is independent and blocks.
  * A call takes an idle connection or makes one; beyond `connections` it waits its turn.
  * Who is at the other end is proved on every connection, or the connection is not used (enum http_trust). Redirects
- * are not followed: a login must not be sent where a reply points. Cookies set by the server are kept in memory and
- * sent on every connection of the pool.
+ * are not followed: a login must not be sent where a reply points. Cookies set by the server are kept in memory, by
+ * name, and sent with every request. Proxies of the environment (https_proxy, no_proxy) are used as curl does, but not
+ * to a loopback address nor through an access.
+ * The errors' `native` is 0, or what access_dial put there: it is free for numbers of the protocol spoken over this.
  */
 #ifndef NESTOR_HTTP_H
 #define NESTOR_HTTP_H
@@ -20,7 +22,7 @@ struct http;
 struct http_trust {
     bool insecure;          /* it need not: every user of this says so on every run */
     const char *thumbprint; /* SHA-256 of its certificate (DER), hex digits with or without colons: no name and no CA
-                             * is looked at then. As `govc about.cert -thumbprint` of the same certificate shows it */
+                             * is looked at then. As ThumbprintSHA256 in `govc about.cert -json` shows it */
     const char *ca;         /* PEM file of the CAs that count instead of the system's; names are checked */
 };
 
@@ -57,11 +59,14 @@ struct http_reply {
 void http_reply_free(struct http_reply *r); /* empties it; NULL-safe */
 #define cleanup_http_reply __attribute__((cleanup(http_reply_free)))
 
-/* One exchange, never repeated by itself once a byte of the request may have reached the server (a kept connection
- * that turned out closed before that is replaced silently). Returns 0 whatever the status.
+/* One exchange, never repeated by itself once a byte of the request may have reached the server. A kept connection that
+ * was closed, or idle for more than ten seconds, is replaced before anything is sent on it. One that ends while the
+ * request is on its way is ERR_UNREACHABLE with `sent`, even if no byte of a reply came: the server may have acted.
+ * Returns 0 whatever the status.
  *
  *   ERR_CONNECT_REFUSED, ERR_UNREACHABLE   retry set; `sent` tells whether the server may have acted on it
- *   ERR_AUTH       the certificate does not prove it; the mend names the certificate's thumbprint
+ *                  (and access_dial's own errors, unchanged)
+ *   ERR_AUTH       the certificate does not prove it; the mend names the certificate's thumbprint. Nothing was sent
  *   ERR_PROTOCOL   not HTTP, or a body over max_reply
  *   ERR_TIMEOUT, ERR_CANCELLED   the context's end
  *
@@ -72,7 +77,7 @@ int http_perform(struct http *h, const struct http_request *request, struct http
 /* Drops all cookies: a session that is over. */
 void http_forget_cookies(struct http *h);
 
-/* How many exchanges were begun since http_open: for benchmarks and for tests of round trips. */
+/* How many requests went out since http_open: for benchmarks and for tests of round trips. */
 unsigned long http_exchanges(const struct http *h);
 
 #endif

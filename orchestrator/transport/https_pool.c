@@ -1,0 +1,121 @@
+/* Connections are made up to a number, and then waited for. The one that was used last is taken first, so that those
+ * nobody needs grow old. Whoever waits gets the next free one from hand to hand, in the order of coming. */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "transport/https.h"
+
+/* On the stack of the thread that waits. */
+struct https_turn {
+    struct https_turn *next;
+    int fd; /* eventfd: readable once `given` is set */
+    struct https_connection *given;
+};
+
+static struct https_connection *pop(struct https_connection **list) {
+    struct https_connection *c = *list;
+    if (c)
+        *list = c->next;
+    return c;
+}
+
+static void push(struct https_connection **list, struct https_connection *c) {
+    c->next = *list;
+    *list = c;
+}
+
+/* NULL: all are in use. */
+static struct https_connection *take_now(struct http *h) {
+    struct https_pool *p = &h->pool;
+    struct https_connection *c = pop(&p->kept);
+    if (!c)
+        c = pop(&p->bare);
+    if (c || p->made == p->max)
+        return c;
+    p->made++;
+    return https_connection_new(h);
+}
+
+static void queue(struct https_pool *p, struct https_turn *t) {
+    if (p->last)
+        p->last->next = t;
+    else
+        p->first = t;
+    p->last = t;
+}
+
+static void unqueue(struct https_pool *p, const struct https_turn *t) {
+    struct https_turn *before = NULL;
+    for (struct https_turn *at = p->first; at != t; at = at->next)
+        before = at;
+    *(before ? &before->next : &p->first) = t->next;
+    if (p->last == t)
+        p->last = before;
+}
+
+static int wait_turn(struct http *h, struct https_connection **ret, const struct context *ctx, struct error *err) {
+    struct https_pool *p = &h->pool;
+    cleanup_close int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (fd < 0)
+        return error_set_errno(err, errno, h->config.subject, "cannot make an event descriptor");
+    struct https_turn turn = {.fd = fd};
+    pthread_mutex_lock(&p->lock);
+    turn.given = take_now(h);
+    bool waits = !turn.given;
+    if (waits)
+        queue(p, &turn);
+    pthread_mutex_unlock(&p->lock);
+    if (waits) {
+        struct pollfd ready = {.fd = fd, .events = POLLIN};
+        int rc = context_poll(ctx, &ready, 1, -1, h->config.subject, "waiting for a free connection", err);
+        pthread_mutex_lock(&p->lock);
+        if (!turn.given)
+            unqueue(p, &turn);
+        pthread_mutex_unlock(&p->lock);
+        if (rc < 0 && turn.given)
+            https_pool_give(h, turn.given);
+        if (rc < 0)
+            return -1;
+    }
+    *ret = turn.given;
+    return 0;
+}
+
+int https_pool_take(struct http *h, struct https_connection **ret, const struct context *ctx, struct error *err) {
+    pthread_mutex_lock(&h->pool.lock);
+    *ret = take_now(h);
+    pthread_mutex_unlock(&h->pool.lock);
+    return *ret ? 0 : wait_turn(h, ret, ctx, err);
+}
+
+void https_pool_give(struct http *h, struct https_connection *c) {
+    struct https_pool *p = &h->pool;
+    pthread_mutex_lock(&p->lock);
+    struct https_turn *t = p->first;
+    if (t) {
+        p->first = t->next;
+        if (!p->first)
+            p->last = NULL;
+        t->given = c;
+        uint64_t one = 1;
+        ssize_t ignored = write(t->fd, &one, sizeof one); /* under the lock: afterwards the turn may be gone */
+        (void)ignored;
+    } else {
+        push(https_connection_is_kept(c) ? &p->kept : &p->bare, c);
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
+void https_pool_init(struct https_pool *p, uint32_t max) {
+    pthread_mutex_init(&p->lock, NULL);
+    p->max = max;
+}
+
+void https_pool_close(struct https_pool *p) {
+    struct https_connection *c;
+    while ((c = pop(&p->kept)) || (c = pop(&p->bare)))
+        https_connection_free(c);
+    pthread_mutex_destroy(&p->lock);
+}
