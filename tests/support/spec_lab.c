@@ -14,16 +14,29 @@ static const struct driver_param params[] = {
 static const struct driver_param needed[] = {
     {.key = "address", .help = "Its address, for example 10.0.0.1.", .required = true}, {0}};
 
+static const struct driver_param far[] = {
+    {.key = "url", .help = "Where it answers.", .required = true},
+    {.key = "password", .help = "How to log in.", .required = true, .secret = true},
+    {.key = "tls.ca", .help = "The CA file.", .path = true},
+    {.key = "tls.insecure", .help = "Whether not to look."},
+    {0},
+};
+
 #define DRIVER(text, what, table)                                                                                      \
     { .size = sizeof(struct driver), .api = DRIVER_API, .name = text, .features = what, .params = table }
 static const struct driver drivers[] = {
-    DRIVER("qemu", DRIVER_HOST, NULL),
-    DRIVER("libvirt", DRIVER_HOST | DRIVER_GUEST, NULL),
+    DRIVER("qemu", DRIVER_HOST | DRIVER_LINKED_CLONE, NULL),
+    DRIVER("libvirt", DRIVER_HOST | DRIVER_GUEST | DRIVER_LINKED_CLONE, NULL),
     DRIVER("kvm", DRIVER_HOST | DRIVER_GUEST, params),
     DRIVER("metal", DRIVER_HOST, needed),
     DRIVER("inner", DRIVER_GUEST, NULL),
+    DRIVER("remote",
+           DRIVER_HOST | DRIVER_GUEST | DRIVER_TEMPLATES | DRIVER_BY_ADDRESS | DRIVER_EXTRA | DRIVER_LINKED_CLONE |
+               DRIVER_FULL_CLONE,
+           far),
 };
-static const struct driver *const list[] = {&drivers[0], &drivers[1], &drivers[2], &drivers[3], &drivers[4]};
+static const struct driver *const list[] = {&drivers[0], &drivers[1], &drivers[2],
+                                            &drivers[3], &drivers[4], &drivers[5]};
 const struct driver_list spec_test_drivers = {list, sizeof list / sizeof *list};
 
 static int parse(const char *text, size_t len, struct lab **ret, struct diagnostics *diags, struct error *err) {

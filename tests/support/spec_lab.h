@@ -12,7 +12,7 @@
 #include "../../orchestrator/spec/parse.h"
 
 /* "kvm" hosts and guests, with parameters; "metal" hosts only; "inner" guests only; "qemu" and "libvirt" as nestor's
- * own, without parameters. */
+ * own, without parameters; "remote" is spoken to at its address and has templates, a secret, and everything else. */
 extern const struct driver_list spec_test_drivers;
 
 /* The lab of a text that must have no finding at all. Free with lab_free. */

@@ -35,14 +35,14 @@ static void drivers(void **state) {
     assert_refused(
         "lab: x\nhosts: { h: { driver: hyper-v } }\nmachines: { a: { template: t } }\n",
         "2:23: error: 'driver' cannot be 'hyper-v': there is no such driver; choose one of qemu, libvirt, kvm, "
-        "metal");
-    assert_refused(
-        "lab: x\nhosts: { h: { driver: inner } }\nmachines: { a: { template: t } }\n",
-        "2:23: error: 'driver' cannot be 'inner': it cannot be a host; choose one of qemu, libvirt, kvm, metal");
+        "metal, remote");
+    assert_refused("lab: x\nhosts: { h: { driver: inner } }\nmachines: { a: { template: t } }\n",
+                   "2:23: error: 'driver' cannot be 'inner': it cannot be a host; choose one of qemu, libvirt, kvm, "
+                   "metal, remote");
     assert_refused(
         A("template: t, hypervisor: qemu"),
         "3:33: error: 'hypervisor' cannot be 'qemu': it cannot be a guest hypervisor; choose one of libvirt, "
-        "kvm, inner");
+        "kvm, inner, remote");
 }
 
 #define HOST(keys) "lab: x\nhosts: { h: { " keys " } }\nmachines: { a: { template: t } }\n"
