@@ -128,15 +128,17 @@ static int find_by_name(struct hypervisor *hv, enum vsphere_place place, const c
     return same ? 0 : not_found(hv, place, name, &all, err);
 }
 
-/* The only one of its kind, as govc has it when nothing is named. */
-static int find_only(struct hypervisor *hv, enum vsphere_place place, struct moref *ret, const struct context *ctx,
-                     struct error *err) {
+/* The only one of its kind, as govc has it when nothing is named. ret_name (may be NULL): the caller's to free. */
+static int find_only(struct hypervisor *hv, enum vsphere_place place, struct moref *ret, char **ret_name,
+                     const struct context *ctx, struct error *err) {
     cleanup_candidates struct candidates all = {0};
     cleanup_buffer struct buffer names = {0};
     if (read_candidates(hv, place, &all, ctx, err))
         return -1;
     if (all.n == 1) {
         *ret = all.items[0].ref;
+        if (ret_name)
+            *ret_name = steal_ptr(&all.items[0].name);
         return 0;
     }
     if (!all.n) {
@@ -187,26 +189,15 @@ int vsphere_name_of(struct hypervisor *hv, const struct moref *ref, char **ret, 
     return 0;
 }
 
+/* One in a folder is named by its path. */
 static int look_for_datacenter(struct hypervisor *hv, struct vsphere_datacenter *ret, const struct context *ctx,
                                struct error *err) {
-    static const char *const paths[] = {"name", "vmFolder", "networkFolder", NULL};
-    static const struct vim_set set = {"Datacenter", paths};
     const char *name = hv->settings.named[PLACE_DATACENTER];
-    cleanup_vim_object struct vim_object object = {0};
-    struct vsphere_datacenter dc = {0};
-    if ((name ? vsphere_place_find(hv, PLACE_DATACENTER, name, &dc.ref, ctx, err)
-              : find_only(hv, PLACE_DATACENTER, &dc.ref, ctx, err)) ||
-        vim_read(hv->vim, &dc.ref, &set, &object, ctx, err))
+    if (!name)
+        return find_only(hv, PLACE_DATACENTER, &ret->ref, &ret->name, ctx, err);
+    if (vsphere_place_find(hv, PLACE_DATACENTER, name, &ret->ref, ctx, err))
         return -1;
-    if (!xml_ref(vim_property(&object, "vmFolder"), &dc.vm_folder))
-        return error_set(err, ERR_PROTOCOL, hv->config.subject, "its datacenter has no folder for machines");
-    xml_ref(vim_property(&object, "networkFolder"), &dc.network_folder);
-    /* One in a folder was named by its path. */
-    dc.name =
-        name && strchr(name, '/') ? xstrdup(name + strspn(name, "/")) : xml_text_new(vim_property(&object, "name"));
-    if (!dc.name)
-        return error_set(err, ERR_PROTOCOL, hv->config.subject, "its datacenter has no name");
-    *ret = dc;
+    ret->name = xstrdup(name + strspn(name, "/"));
     return 0;
 }
 
@@ -236,9 +227,10 @@ static int read_ref(struct hypervisor *hv, const struct moref *ref, const struct
 }
 
 static const char *const owner_paths[] = {"owner", NULL}, *const parent_paths[] = {"parent", NULL},
+                         *const folder_paths[] = {"vmFolder", NULL},
                          *const compute_paths[] = {"resourcePool", "host", NULL};
 static const struct vim_set owner_set = {"ResourcePool", owner_paths}, parent_set = {"HostSystem", parent_paths},
-                            compute_set = {"ComputeResource", compute_paths};
+                            folder_set = {"Datacenter", folder_paths}, compute_set = {"ComputeResource", compute_paths};
 
 /* Its root pool unless another is named, and its hosts unless it is one of them. */
 static int read_compute(struct hypervisor *hv, struct vsphere_compute *c, const struct context *ctx,
@@ -277,7 +269,7 @@ static int look_for_compute(struct hypervisor *hv, struct vsphere_compute *ret, 
     else if (named[PLACE_CLUSTER])
         failed = vsphere_place_find(hv, PLACE_CLUSTER, named[PLACE_CLUSTER], &c.compute, ctx, err);
     else
-        failed = find_only(hv, PLACE_CLUSTER, &c.compute, ctx, err);
+        failed = find_only(hv, PLACE_CLUSTER, &c.compute, NULL, ctx, err);
     if (failed || read_compute(hv, &c, ctx, err)) {
         free(c.hosts);
         return -1;
@@ -305,12 +297,9 @@ static int look_for_default(struct hypervisor *hv, enum vsphere_place place, str
                             const struct context *ctx, struct error *err) {
     const struct vsphere_datacenter *dc;
     if (place == PLACE_FOLDER) {
-        if (vsphere_datacenter(hv, &dc, ctx, err))
-            return -1;
-        *ret = dc->vm_folder;
-        return 0;
+        return vsphere_datacenter(hv, &dc, ctx, err) || read_ref(hv, &dc->ref, &folder_set, ret, ctx, err) ? -1 : 0;
     }
-    return place == PLACE_DATASTORE && !hv->vcenter ? find_only(hv, place, ret, ctx, err) : 0;
+    return place == PLACE_DATASTORE && !hv->vcenter ? find_only(hv, place, ret, NULL, ctx, err) : 0;
 }
 
 static int look_for_place(struct hypervisor *hv, enum vsphere_place place, const struct context *ctx,

@@ -74,7 +74,7 @@ void once_end(struct once *o, bool done);
 /* --- places.c: names to references --- */
 
 struct vsphere_datacenter {
-    struct moref ref, vm_folder, network_folder;
+    struct moref ref;
     char *name; /* inventory path without the leading slash: "DC0" */
 };
 struct vsphere_compute {
