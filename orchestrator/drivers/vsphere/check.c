@@ -137,7 +137,8 @@ static void *look_main(void *data) {
 }
 
 static int look_at_all(struct looks *looks, struct error *err) {
-    struct look all[] = {{look_at_hosts}, {look_at_space}, {look_at_folder}, {look_at_network}};
+    struct look all[] = {
+        {.look = look_at_hosts}, {.look = look_at_space}, {.look = look_at_folder}, {.look = look_at_network}};
     size_t n = sizeof all / sizeof *all;
     int failed = 0;
     for (size_t i = 0; i < n; i++) {
