@@ -55,7 +55,8 @@ static int run_suite(bool esx) {
                                    {.key = "password.env", .value = "VSPHERE_CONFORMANCE_PASSWORD"},
                                    {.key = "tls.thumbprint", .value = s.proxy.server.thumbprint},
                                    {.key = "inventory.network", .value = "VM Network"}};
-    struct image image = {.name = "gh-template"};
+    char template[] = "gh-template";
+    struct image image = {.name = template};
     const struct conformance_target target = {
         .driver = &vsphere_driver,
         .config = {.subject = "host vc",

@@ -197,13 +197,15 @@ static void a_password_comes_from_a_file_of_ones_own(void **state) {
 
 static void a_pipe_is_no_password_file(void **state) {
     (void)state;
-    char path[] = "/tmp/nestor-password-XXXXXX", got[64];
+    char dir[] = "/tmp/nestor-password-XXXXXX", got[64];
     struct error err = {0};
-    assert_non_null(mktemp(path));
+    assert_non_null(mkdtemp(dir));
+    cleanup_free char *path = xasprintf("%s/fifo", dir);
     assert_int_equal(mkfifo(path, 0600), 0);
     assert_int_equal(password((struct vsphere_settings){.password_file = path}, NULL, got, &err), -1);
     assert_string_equal(err.cause, "the password file is not a regular file");
     unlink(path);
+    rmdir(dir);
 }
 
 static int asked;
