@@ -30,6 +30,7 @@ struct looking {
     enum rank rank;
     bool tools;    /* they run */
     bool anything; /* they reported some address, though none of our cards' */
+    bool useless;  /* or of our cards, but none that leads anywhere */
 };
 
 static enum rank rank_of(const char *text) {
@@ -80,6 +81,8 @@ static bool is_of_card(xmlNode *nic, const struct card *card) {
            (card->key > 0 && xml_number(xml_child(nic, "deviceConfigId"), -1) == card->key);
 }
 
+static bool has_address(xmlNode *nic) { return xml_child(nic, "ipAddress") || xml_child(nic, "ipConfig"); }
+
 static void consider_nic(struct looking *l, xmlNode *nic) {
     xmlNode *config = xml_child(nic, "ipConfig");
     for (xmlNode *a = xml_child(config, "ipAddress"); a; a = xml_next(a, "ipAddress"))
@@ -88,19 +91,19 @@ static void consider_nic(struct looking *l, xmlNode *nic) {
         consider(l, a);
 }
 
-static bool has_address(xmlNode *nic) { return xml_child(nic, "ipAddress") || xml_child(nic, "ipConfig"); }
-
 /* The first card with a usable address goes first. */
 static void look_at_guest(struct looking *l, const struct vim_object *o) {
     struct card cards[CARDS_MAX];
     size_t n = read_cards(o, cards);
     xmlNode *first = xml_child(vim_property(o, "guest.net"), "GuestNicInfo");
     l->rank = RANK_NONE;
-    l->anything = false;
+    l->anything = l->useless = false;
     for (size_t i = 0; i < n && l->rank <= RANK_LOOPBACK; i++)
         for (xmlNode *nic = first; nic; nic = xml_next(nic, "GuestNicInfo"))
-            if (is_of_card(nic, &cards[i]))
+            if (is_of_card(nic, &cards[i])) {
                 consider_nic(l, nic);
+                l->useless = l->useless || xml_child(nic, "ipAddress");
+            }
     for (xmlNode *nic = first; nic; nic = xml_next(nic, "GuestNicInfo"))
         l->anything = l->anything || has_address(nic);
     if (!first && n == 1)
@@ -109,13 +112,13 @@ static void look_at_guest(struct looking *l, const struct vim_object *o) {
 
 /* --- waiting --- */
 
-static int it_asks(struct looking *l, xmlNode *question, struct error *err) {
-    char text[400] = "a question";
-    cleanup_free char *whole = xml_text_new(xml_child(question, "text"));
-    if (whole)
-        snprintf(text, sizeof text, "%.390s", whole);
-    error_set(err, ERR_CONFLICT, l->spec->tag.path, "it stands still until somebody answers: %s", text);
-    return error_mend(err, "answer it: govc vm.question -vm %s -answer N, or in the vSphere Client", l->spec->name);
+bool vsphere_asks(xmlNode *question, const char *path, const char *name, struct error *err) {
+    if (!xml_child(question, "id"))
+        return false;
+    cleanup_free char *text = xml_text_new(xml_child(question, "text"));
+    error_set(err, ERR_CONFLICT, path, "it stands still until somebody answers: %.390s", text ? text : "a question");
+    error_mend(err, "answer it: govc vm.question -vm %s -answer N, or in the vSphere Client", name);
+    return true;
 }
 
 static int it_is_off(struct looking *l, struct error *err) {
@@ -125,11 +128,10 @@ static int it_is_off(struct looking *l, struct error *err) {
 
 static int look(void *data, const struct vim_object *o, struct error *err) {
     struct looking *l = data;
-    xmlNode *question = vim_property(o, "runtime.question");
     if (!xml_is(vim_property(o, "runtime.powerState"), "poweredOn"))
         return it_is_off(l, err);
-    if (xml_child(question, "id"))
-        return it_asks(l, question, err);
+    if (vsphere_asks(vim_property(o, "runtime.question"), l->spec->tag.path, l->spec->name, err))
+        return -1;
     xmlNode *tools = vim_property(o, "guest.toolsRunningStatus");
     l->tools = xml_is(tools, "guestToolsRunning") || xml_is(tools, "guestToolsExecutingScripts");
     look_at_guest(l, o);
@@ -140,6 +142,7 @@ static int look(void *data, const struct vim_object *o, struct error *err) {
 static int explain_timeout(const struct looking *l, struct error *err) {
     error_set(err, ERR_TIMEOUT, l->spec->tag.path, "it has no address: %s",
               !l->tools     ? "VMware Tools do not run in it"
+              : l->useless  ? "its cards have only such as lead nowhere, link-local ones (no DHCP lease?)"
               : l->anything ? "VMware Tools report addresses, but none for a card of this VM"
                             : "VMware Tools run, but its cards have none (no DHCP lease?)");
     if (!l->tools)

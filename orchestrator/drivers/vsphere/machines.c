@@ -366,21 +366,26 @@ int vsphere_vm_all(struct hypervisor *hv, const struct tag *tag, struct moref **
     return 0;
 }
 
+int vsphere_vm_failed(struct hypervisor *hv, const struct tag *tag, bool uncertain, struct error *why,
+                      struct error *err) {
+    bool over = why->code == ERR_TIMEOUT || why->code == ERR_CANCELLED;
+    if (uncertain || over || vim_fault_is(why, VIM_MANAGED_OBJECT_NOT_FOUND))
+        vsphere_vm_doubt(hv, tag);
+    if (uncertain && !over)
+        error_retry(why); /* the next try looks first */
+    error_subject(why, tag->path);
+    if (err)
+        *err = *why;
+    return -1;
+}
+
 int vsphere_vm_do(struct hypervisor *hv, const struct tag *tag, struct soap_request *request, struct moref *ret,
                   const struct context *ctx, struct error *err) {
     struct error why = {0};
     bool uncertain = false;
     if (vim_do(hv->vim, request, ret, &uncertain, ctx, &why) == 0)
         return 0;
-    if (uncertain || why.code == ERR_TIMEOUT || why.code == ERR_CANCELLED ||
-        vim_fault_is(&why, VIM_MANAGED_OBJECT_NOT_FOUND))
-        vsphere_vm_doubt(hv, tag);
-    if (uncertain && why.code != ERR_TIMEOUT && why.code != ERR_CANCELLED)
-        error_retry(&why); /* the next try looks first */
-    error_subject(&why, tag->path);
-    if (err)
-        *err = why;
-    return -1;
+    return vsphere_vm_failed(hv, tag, uncertain, &why, err);
 }
 
 void vsphere_set_digest(struct vm *vm, const struct machine_spec *spec) {

@@ -130,6 +130,9 @@ void vsphere_vm_doubt(struct hypervisor *hv, const struct tag *tag);
 /* As vim_do on a machine, and doubts it when the end is uncertain: then the error is worth a repetition. */
 int vsphere_vm_do(struct hypervisor *hv, const struct tag *tag, struct soap_request *request, struct moref *ret,
                   const struct context *ctx, struct error *err) NESTOR_CHECKED;
+/* What is to be done about such a call's error, which is then handed on as *err. Returns -1. */
+int vsphere_vm_failed(struct hypervisor *hv, const struct tag *tag, bool uncertain, struct error *why,
+                      struct error *err);
 int vsphere_observe(struct hypervisor *hv, const char *lab_id, struct observation **ret, const struct context *ctx,
                     struct error *err);
 /* Everything that carries this tag, should it be more than one: for remove. Caller frees *ret. */
@@ -220,6 +223,8 @@ int vsphere_power_cut(struct hypervisor *hv, const struct tag *tag, const struct
 /* PowerOffVM_Task; off already is fine. */
 int vsphere_power_off(struct hypervisor *hv, const struct tag *tag, const struct moref *vm, const struct context *ctx,
                       struct error *err) NESTOR_CHECKED;
+/* Whether runtime.question holds one that somebody must answer; then *err says so (ERR_CONFLICT). */
+bool vsphere_asks(xmlNode *question, const char *path, const char *name, struct error *err);
 int vsphere_address(struct hypervisor *hv, const struct machine_spec *spec, struct endpoint *ret,
                     const struct context *ctx, struct error *err);
 int vsphere_remove(struct hypervisor *hv, const struct tag *tag, const struct context *ctx, struct error *err);
