@@ -52,8 +52,9 @@ const char *soap_envelope(struct soap_request *r, size_t *ret_len);
 struct soap_reply; /* owns the body it reads from */
 
 /* Takes over body (emptied). Reads up to the content of <METHODResponse>. -1: a <Fault> came (native is its enum
- * vim_fault, fault.h tells what that means), or ERR_PROTOCOL when it is no answer to that method: not XML, cut, a DTD,
- * deeper than 64 elements. Text in errors is bounded and printable. subject is the hypervisor's, for errors; borrowed.
+ * vim_fault, fault.h tells what that means), or ERR_PROTOCOL when it is no answer to that method: empty, cut, broken
+ * (retry set), not SOAP, a DTD, deeper than 64 elements. Text in errors is bounded and printable. subject is the
+ * hypervisor's, for errors; borrowed.
  */
 int soap_read(struct buffer *body, const char *method, const char *subject, struct soap_reply **ret,
               struct error *err) NESTOR_CHECKED;

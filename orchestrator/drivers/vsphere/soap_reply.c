@@ -36,8 +36,14 @@ static void note(void *data, xmlError *e) {
 }
 
 static int malformed(struct soap_reply *r, struct error *err) {
-    return error_set(err, ERR_PROTOCOL, r->subject, "the answer to %s is not well-formed XML%s%s", r->method,
-                     r->why[0] ? ": " : "", r->why);
+    error_set(err, ERR_PROTOCOL, r->subject, "the answer to %s is not well-formed XML%s%s", r->method,
+              r->why[0] ? ": " : "", r->why);
+    return error_retry(err);
+}
+
+static int damaged(struct soap_reply *r, const char *how, struct error *err) {
+    error_set(err, ERR_PROTOCOL, r->subject, "the answer to %s is %s", r->method, how);
+    return error_retry(err);
 }
 
 static int not_soap(struct soap_reply *r, struct error *err) {
@@ -80,7 +86,7 @@ static int look_before(struct soap_reply *r, struct error *err) {
     if (r->body.len > INT_MAX || strlen(text) != r->body.len)
         return malformed(r, err);
     if (!*skip_space(text))
-        return error_set(err, ERR_PROTOCOL, r->subject, "the answer to %s is empty", r->method);
+        return damaged(r, "empty", err);
     if (root && strncmp(root, "<!", 2) == 0 && strncasecmp(root, "<!DOCTYPE html", 14) != 0)
         return error_set(err, ERR_PROTOCOL, r->subject, "the answer to %s has a DTD, which SOAP does not allow",
                          r->method);
@@ -157,7 +163,7 @@ static int find_body(struct soap_reply *r, struct error *err) {
     if (rc == 0 || !is(r, "Envelope", SOAP_NAMESPACE))
         return not_soap(r, err);
     if (!is_whole(&r->body))
-        return error_set(err, ERR_PROTOCOL, r->subject, "the answer to %s is cut", r->method);
+        return damaged(r, "cut", err);
     rc = step_in(r, 0, err);
     while (rc == 1 && !is(r, "Body", SOAP_NAMESPACE)) /* a header */
         rc = step(r, 0, true, err);

@@ -1,0 +1,149 @@
+/* Many objects, one after the other: only one is in memory. */
+#include "drivers/vsphere/vim_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE SHARE_BATCH_MAX
+#define PAGE_OF_VIEW 500 /* maxObjects; servers have limits of their own below that */
+#define VIEWS_MAX 3
+
+typedef int object_fn(void *data, struct vim_object *object, struct error *err);
+
+/* --- known objects --- */
+
+struct page {
+    const struct moref *refs;
+    size_t n, cursor;
+    bool done[PAGE];
+    object_fn *fn;
+    void *data;
+};
+
+static const struct moref *ref_at(void *data, size_t i) {
+    struct page *p = data;
+    return p->done[i] ? NULL : &p->refs[i];
+}
+
+static int take_known(void *data, struct vim_object *object, struct error *err) {
+    struct page *p = data;
+    for (size_t step = 0; step < p->n; step++) {
+        size_t i = (p->cursor + step) % p->n;
+        if (p->done[i] || !moref_equal(&p->refs[i], &object->ref))
+            continue;
+        p->done[i] = true;
+        p->cursor = (i + 1) % p->n;
+        return p->fn(p->data, object, err);
+    }
+    return 0; /* nobody asked for it, or it came before */
+}
+
+int vim_read_these(struct vim *v, const struct moref *refs, size_t n, const struct vim_set *set, object_fn *fn,
+                   void *data, const struct context *ctx, struct error *err) {
+    if (context_check(ctx, vim_subject(v), "reading from the server", err))
+        return -1;
+    for (size_t from = 0; from < n; from += PAGE) {
+        struct page page = {.refs = refs + from, .n = n - from < PAGE ? n - from : PAGE, .fn = fn, .data = data};
+        struct wanted wanted = {.set = set, .n = page.n, .ref = ref_at, .take = take_known, .data = &page};
+        if (retrieve_wanted(v, &wanted, ctx, err))
+            return -1;
+    }
+    return 0;
+}
+
+/* --- what is below an object --- */
+
+struct sweep {
+    struct vim *v;
+    const struct moref *root;
+    const struct vim_set *set;
+    struct moref view;
+    unsigned attempts;
+    struct buffer seen; /* ids, each with its NUL: should the reply break, those are not told again */
+    bool stopped;       /* by fn */
+    object_fn *fn;
+    void *data;
+};
+
+static int make_view(struct sweep *s, const struct context *ctx, struct error *err) {
+    struct soap_request *r = soap_new("CreateContainerView", &s->v->service.view_manager);
+    soap_ref(r, "container", s->root);
+    soap_text(r, "type", s->set->type);
+    soap_flag(r, "recursive", true);
+    int rc = vim_call_ref(s->v, r, VIM_SAFE, &s->view, NULL, ctx, err);
+    soap_free(r);
+    return rc;
+}
+
+static void destroy_view(struct sweep *s, const struct context *ctx) {
+    struct soap_request *r = soap_new("DestroyView", &s->view);
+    struct error ignored = {0};
+    if (moref_is_set(&s->view) && vim_call(s->v, r, VIM_SAFE, NULL, NULL, ctx, &ignored))
+        s->view = MOREF_NONE; /* it ends with the session at the latest */
+    soap_free(r);
+}
+
+static struct soap_request *request(void *data, const struct context *ctx, struct error *err) {
+    struct sweep *s = data;
+    s->attempts++;
+    if (!moref_is_set(&s->view) && make_view(s, ctx, err))
+        return NULL;
+    struct soap_request *r = soap_new("RetrievePropertiesEx", &s->v->service.property_collector);
+    soap_open(r, "specSet");
+    put_set(r, s->set);
+    soap_open(r, "objectSet");
+    soap_ref(r, "obj", &s->view);
+    soap_flag(r, "skip", true);
+    put_view_traversal(r, "ContainerView");
+    soap_close(r);
+    soap_close(r);
+    soap_open(r, "options");
+    soap_number(r, "maxObjects", PAGE_OF_VIEW);
+    soap_close(r);
+    return r;
+}
+
+static bool was_seen(const struct sweep *s, const char *id) {
+    for (size_t at = 0; at < s->seen.len; at += strlen(s->seen.data + at) + 1)
+        if (strcmp(s->seen.data + at, id) == 0)
+            return true;
+    return false;
+}
+
+static int take_any(void *data, struct vim_object *object, struct error *err) {
+    struct sweep *s = data;
+    if (s->attempts > 1 && was_seen(s, object->ref.id))
+        return 0;
+    buffer_append(&s->seen, object->ref.id, strlen(object->ref.id) + 1);
+    s->stopped = s->fn(s->data, object, err) != 0;
+    return s->stopped ? -1 : 0;
+}
+
+/* A view that is gone went with its session. */
+static int sweep(struct sweep *s, const struct context *ctx, struct error *err) {
+    struct retrieval retrieval = {.request = request, .take = take_any, .data = s};
+    for (unsigned views = 1;; views++) {
+        struct error why = {0};
+        if (retrieve(s->v, &retrieval, ctx, &why) == 0)
+            return 0;
+        bool lost = vim_fault_is(&why, VIM_MANAGED_OBJECT_NOT_FOUND) && moref_is_set(&s->view) && !s->stopped;
+        if (!lost || views == VIEWS_MAX) {
+            if (err)
+                *err = why;
+            return -1;
+        }
+        s->view = MOREF_NONE;
+    }
+}
+
+int vim_read_all(struct vim *v, const struct moref *root, const struct vim_set *set, object_fn *fn, void *data,
+                 const struct context *ctx, struct error *err) {
+    struct sweep s = {.v = v, .root = root, .set = set, .fn = fn, .data = data};
+    if (context_check(ctx, vim_subject(v), "reading from the server", err))
+        return -1;
+    int rc = sweep(&s, ctx, err);
+    if (!context_has_ended(ctx))
+        destroy_view(&s, ctx);
+    buffer_free(&s.seen);
+    return rc;
+}
