@@ -149,14 +149,20 @@ int http_open(const struct http_config *config, struct http **ret, struct error 
     return 0;
 }
 
-/* A line feed in a header would be a header of somebody else's making. */
+static bool is_printable(const char *text) {
+    while (*text && ((unsigned char)*text >= ' ' || *text == '\t') && *text != 0x7f)
+        text++;
+    return *text == '\0';
+}
+
+/* A line feed would begin a header, or a request, of somebody else's making. */
 static int check_request(const struct http *h, const struct http_request *r, struct error *err) {
     if (r->path && r->path[0] != '/')
         return error_set(err, ERR_USAGE, h->config.subject, "the path of a request does not begin with a slash");
+    bool fine = is_printable(r->method) && (!r->path || is_printable(r->path));
     for (const char *const *line = r->headers; line && *line; line++)
-        if (strpbrk(*line, "\r\n"))
-            return error_set(err, ERR_USAGE, h->config.subject, "a header of a request is more than one line");
-    return 0;
+        fine = fine && is_printable(*line);
+    return fine ? 0 : error_set(err, ERR_USAGE, h->config.subject, "a control character stands in a request's head");
 }
 
 int http_perform(struct http *h, const struct http_request *request, struct http_reply *ret, bool *ret_sent,

@@ -32,10 +32,12 @@ bool https_trust_names(const struct https_trust *t);
 /* What one connection's handshake has shown. */
 struct https_proof {
     const struct https_trust *trust; /* NULL: no TLS, so nothing to prove */
-    bool proved;                     /* without this no request goes out */
-    bool refused;                    /* a certificate was shown and does not do; why: */
-    int reason;                      /* X509_V_ERR_... */
-    bool garbled;                    /* what came was not TLS, or not one both sides speak */
+    void (*on_done)(void *data);     /* called when the handshake has ended well, and perhaps later on */
+    void *data;
+    bool proved;  /* without this no request goes out */
+    bool refused; /* a certificate was shown and does not do; why: */
+    int reason;   /* X509_V_ERR_... */
+    bool garbled; /* what came was not TLS, or not one both sides speak */
     char thumbprint[THUMBPRINT_TEXT];
     char name[65]; /* the certificate's common name, printable */
 };

@@ -24,32 +24,44 @@ struct https_exchange {
     const struct context *ctx;
     struct error *err;
     struct buffer body;
-    size_t head;   /* bytes of header lines so far */
-    bool begun;    /* the request may be on its way */
-    bool again;    /* libcurl wanted to send it a second time */
-    bool unproved; /* libcurl wanted to send it to somebody who has not proved anything */
-    bool told;     /* err says already what went wrong */
-    int dialled;   /* until it takes the place of: */
-    int placeholder;
+    size_t head;              /* bytes of header lines so far */
+    bool begun;               /* the request may be on its way */
+    bool again;               /* libcurl wanted to send it a second time */
+    bool unproved;            /* libcurl wanted to send it to somebody who has not proved anything */
+    bool told;                /* err says already what went wrong */
+    int dialled;              /* through the access; until the request begins */
+    int stand_in;             /* the same for: a socket that is connected to nowhere */
+    int number;               /* under which libcurl has one of the two; -1 unless dialled */
     int opened, socket_errno; /* sockets for libcurl to connect; why there was none */
 };
 
 /* --- the socket --- */
 
-/* libcurl 7.88.0 and .1 connect even a socket that they are told is connected (CURL_SOCKOPT_ALREADY_CONNECTED, curl
- * issue 10626). So libcurl gets a UDP socket, which is connected at once and sends nothing, and before the first byte
- * the dialled one takes its place under the same number. */
+/* A dialled socket is given to libcurl behind its back. Told that it is connected (CURL_SOCKOPT_ALREADY_CONNECTED),
+ * 7.88 connects it all the same (curl issue 10626); and it keeps no connection whose peer has no address to show
+ * (ConnectionExists in lib/url.c), which is so for the Unix sockets of an SSH access. So libcurl has a UDP socket,
+ * which is connected at once and sends nothing, when it connects and when it asks for the address. Under the same
+ * number it has the dialled one during the handshake and from the first byte of the request on. */
 static curl_socket_t dial(const struct http *h, struct https_exchange *e) {
     const struct http_config *to = &h->config;
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
+    e->stand_in = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    e->number = e->stand_in < 0 ? -1 : fcntl(e->stand_in, F_DUPFD_CLOEXEC, 0);
+    if (e->number < 0)
         error_set_errno(e->err, errno, to->subject, "cannot make a socket");
-    e->told = fd < 0 || access_dial(to->access, to->dial_host ? to->dial_host : h->host,
-                                    to->dial_host ? to->dial_port : h->port, &e->dialled, e->ctx, e->err);
+    e->told = e->number < 0 || access_dial(to->access, to->dial_host ? to->dial_host : h->host,
+                                           to->dial_host ? to->dial_port : h->port, &e->dialled, e->ctx, e->err);
     if (e->told)
-        cleanup_closep(&fd);
-    e->placeholder = fd; /* libcurl's */
-    return fd < 0 ? CURL_SOCKET_BAD : fd;
+        cleanup_closep(&e->number);
+    return e->number < 0 ? CURL_SOCKET_BAD : e->number; /* which libcurl closes */
+}
+
+static bool put(const struct https_exchange *e, int fd) {
+    return e->dialled < 0 || dup3(fd, e->number, O_CLOEXEC) >= 0;
+}
+
+static void put_away(struct https_exchange *e) {
+    cleanup_closep(&e->dialled);
+    cleanup_closep(&e->stand_in);
 }
 
 static curl_socket_t on_open_socket(void *data, curlsocktype purpose, struct curl_sockaddr *to) {
@@ -61,7 +73,7 @@ static curl_socket_t on_open_socket(void *data, curlsocktype purpose, struct cur
         return CURL_SOCKET_BAD;
     }
     if (c->http->dialled)
-        return e->told || e->placeholder >= 0 ? CURL_SOCKET_BAD : dial(c->http, e);
+        return e->told || e->number >= 0 ? CURL_SOCKET_BAD : dial(c->http, e);
     int fd = socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
     if (fd < 0)
         e->socket_errno = errno;
@@ -69,22 +81,20 @@ static curl_socket_t on_open_socket(void *data, curlsocktype purpose, struct cur
     return fd < 0 ? CURL_SOCKET_BAD : fd;
 }
 
-static bool put_dialled(struct https_exchange *e) {
-    if (e->dialled < 0)
-        return true;
-    bool fine = dup3(e->dialled, e->placeholder, O_CLOEXEC) >= 0;
-    cleanup_closep(&e->dialled);
-    return fine;
-}
-
 /* --- what libcurl asks and tells --- */
 
 static CURLcode on_tls(CURL *easy, void *ssl_ctx, void *data) {
     struct https_connection *c = data;
     (void)easy;
-    if (!put_dialled(c->now))
+    if (!put(c->now, c->now->dialled))
         return CURLE_COULDNT_CONNECT;
     return https_proof_begin(&c->proof, ssl_ctx) ? CURLE_OK : CURLE_SSL_CONNECT_ERROR;
+}
+
+static void on_handshake_done(void *data) {
+    struct https_connection *c = data;
+    if (c->now && !put(c->now, c->now->stand_in))
+        c->proof.proved = false;
 }
 
 /* Connected, proved; the next thing is the request. */
@@ -100,8 +110,9 @@ static int on_request(void *data, char *remote_ip, char *local_ip, int remote_po
         return CURL_PREREQFUNC_ABORT;
     }
     e->unproved = c->proof.trust && !c->proof.proved;
-    if (e->unproved || !put_dialled(e))
+    if (e->unproved || !put(e, e->dialled))
         return CURL_PREREQFUNC_ABORT;
+    put_away(e);
     e->begun = true;
     atomic_fetch_add(&c->http->exchanges, 1);
     return CURL_PREREQFUNC_OK;
@@ -125,11 +136,15 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *data) {
 
 /* --- life --- */
 
+static struct https_proof no_proof(struct https_connection *c) {
+    return (struct https_proof){.trust = c->http->trust, .on_done = on_handshake_done, .data = c};
+}
+
 struct https_connection *https_connection_new(struct http *h) {
     struct https_connection *c = xcalloc(1, sizeof *c);
     c->http = h;
     c->fd = -1;
-    c->proof.trust = h->trust;
+    c->proof = no_proof(c);
     return c;
 }
 
@@ -172,7 +187,8 @@ static CURLcode set_constant(struct https_connection *c) {
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     SET(CURLOPT_PATH_AS_IS, 1L);
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
-    SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);   /* a proxy sets no cookies, */
+    SET(CURLOPT_HEADEROPT, CURLHEADER_SEPARATE); /* and sees none */
     SET(CURLOPT_USERAGENT, "nestor/" NESTOR_VERSION);
     SET(CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER);
     SET(CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)h->config.max_reply);
@@ -270,7 +286,7 @@ static CURLcode set_request(struct https_connection *c, const struct http_reques
     rc = rc ? rc : set_method(c, r);
     bool kept = can_be_kept(c);
     if (!kept)
-        c->proof = (struct https_proof){.trust = c->http->trust};
+        c->proof = no_proof(c);
     int64_t patience = (int64_t)context_left(c->now->ctx) + CONNECT_SLACK_MS;
     SET(CURLOPT_HTTPHEADER, link_lines(c, r));
     SET(CURLOPT_FRESH_CONNECT, kept ? 0L : 1L);
@@ -369,7 +385,8 @@ static int exchange_error(const struct https_connection *c, CURLcode rc, struct 
         return lost_error(c, "it ended after the request was sent and before a reply came", err);
     if (e->unproved || c->proof.refused || rc == CURLE_PEER_FAILED_VERIFICATION)
         return https_proof_error(&c->proof, subject, err);
-    if (e->head > HEAD_MAX)
+    /* A line over CURL_MAX_HTTP_HEADER is no memory to libcurl. */
+    if (e->head > HEAD_MAX || (e->begun && rc == CURLE_OUT_OF_MEMORY))
         return error_set(err, ERR_PROTOCOL, subject, "its reply's head is larger than %zu bytes", HEAD_MAX);
     if (buffer_overflowed(&e->body) || rc == CURLE_FILESIZE_EXCEEDED)
         return error_set(err, ERR_PROTOCOL, subject, "its reply is larger than the limit of %zu bytes",
@@ -401,7 +418,7 @@ static int run(struct https_connection *c, struct error *err) {
 int https_connection_perform(struct https_connection *c, const struct http_request *request, struct http_reply *ret,
                              bool *ret_sent, const struct context *ctx, struct error *err) {
     struct https_exchange e = {
-        .ctx = ctx, .err = err, .body.max = c->http->config.max_reply, .dialled = -1, .placeholder = -1};
+        .ctx = ctx, .err = err, .body.max = c->http->config.max_reply, .dialled = -1, .stand_in = -1, .number = -1};
     if (prepare(c, err))
         return -1;
     c->now = &e;
@@ -409,7 +426,7 @@ int https_connection_perform(struct https_connection *c, const struct http_reque
     CURLcode rc = set_request(c, request);
     int failed =
         rc ? error_set(err, ERR_INTERNAL, c->http->config.subject, "libcurl: %s", curl_easy_strerror(rc)) : run(c, err);
-    cleanup_closep(&e.dialled);
+    put_away(&e);
     c->now = NULL;
     *ret_sent = e.begun;
     if (failed) {

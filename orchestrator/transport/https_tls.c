@@ -176,6 +176,8 @@ static void watch_handshake(const SSL *ssl, int where, int ret) {
     struct https_proof *p = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
     if ((where & SSL_CB_HANDSHAKE_DONE) && SSL_session_reused(ssl))
         p->proved = resumed_is_proved(p->trust, ssl);
+    if (where & SSL_CB_HANDSHAKE_DONE)
+        p->on_done(p->data);
     if (where == SSL_CB_CONNECT_EXIT && ret <= 0)
         p->garbled = is_garbled(ERR_peek_error());
 }
@@ -193,7 +195,7 @@ static bool want_name(SSL_CTX *ctx, const char *host) {
 
 bool https_proof_begin(struct https_proof *p, void *ssl_ctx) {
     SSL_CTX *ctx = ssl_ctx;
-    *p = (struct https_proof){.trust = p->trust};
+    *p = (struct https_proof){.trust = p->trust, .on_done = p->on_done, .data = p->data};
     /* libcurl turns tickets off unless asked not to (lib/vtls/openssl.c); with TLS 1.2 they are what is resumed. */
     SSL_CTX_clear_options(ctx, SSL_OP_NO_TICKET);
     SSL_CTX_set_app_data(ctx, p);

@@ -160,7 +160,7 @@ static void add_chunks(struct buffer *out, const char *body, size_t len) {
     buffer_puts(out, "0\r\n\r\n");
 }
 
-static void write_answer(const struct test_answer *a, struct buffer *out) {
+static void write_answer(const struct test_answer *a, bool head_only, struct buffer *out) {
     if (a->raw) {
         buffer_puts(out, a->raw);
         return;
@@ -172,6 +172,8 @@ static void write_answer(const struct test_answer *a, struct buffer *out) {
         buffer_puts(out, "Connection: close\r\n\r\n");
     else
         buffer_printf(out, "Content-Length: %zu\r\n\r\n", a->claims ? a->claim : a->len);
+    if (head_only)
+        return;
     if (a->chunked)
         add_chunks(out, a->body, a->len);
     else
@@ -195,7 +197,7 @@ static bool answer(struct test_tls_connection *c, const struct test_request *r) 
     cleanup_buffer struct buffer out = {0};
     if (c->server->answer)
         c->server->answer(c->server->data, r, &a);
-    write_answer(&a, &out);
+    write_answer(&a, strcmp(r->method, "HEAD") == 0, &out);
     size_t n = a.cut && a.cut_at < out.len ? a.cut_at : out.len;
     if (!deliver(c, out.data, n))
         return false;

@@ -53,8 +53,8 @@ struct test_answer {
     const char *body;    /* NULL: empty */
     size_t len;
     bool chunked;
-    bool endless;      /* the body again and again until the other side goes */
-    bool claims;       /* a Content-Length of: */
+    bool endless; /* the body again and again until the other side goes */
+    bool claims;  /* a Content-Length of: */
     size_t claim;
     const char *raw; /* all of the answer, in place of the above */
     bool cut;        /* after cut_at bytes of head and body, then does: */
