@@ -41,5 +41,5 @@ int work_exit_code(const struct cli *cli, const struct run_result *result, const
     (void)cli;
     error_print(err, isatty(STDERR_FILENO) && !getenv("NO_COLOR"), stderr);
     int code = exit_code_of(err);
-    return code == NESTOR_FAILED && result->done ? NESTOR_PARTLY : code;
+    return code != NESTOR_INTERRUPTED && result->done ? NESTOR_PARTLY : code;
 }

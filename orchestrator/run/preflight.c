@@ -50,6 +50,46 @@ static int check_room(const struct plan *plan, uint32_t host, const struct capab
     return 0;
 }
 
+/* --- what the driver looks at itself --- */
+
+struct examination {
+    const char *host;
+    struct event_sink *sink;
+    size_t nunfit;
+    struct error first; /* of the unfit */
+};
+
+static void tell_finding(const struct examination *x, const struct finding *f) {
+    cleanup_free char *text = xasprintf("%s: %s%s%s", f->subject, f->text, f->mend[0] ? "; " : "", f->mend);
+    event_emit(x->sink, (struct event){.kind = EVENT_WARNING, .path = x->host, .text = text});
+}
+
+static void take_finding(void *data, const struct finding *f) {
+    struct examination *x = data;
+    if (f->kind == FINDING_WARNING)
+        tell_finding(x, f);
+    if (f->kind != FINDING_UNFIT)
+        return;
+    if (x->nunfit++ == 0) {
+        error_set(&x->first, ERR_UNSUPPORTED, x->host, "%s: %s", f->subject, f->text);
+        error_mend(&x->first, "%s", f->mend);
+    }
+    tell_finding(x, f);
+}
+
+/* Everything is looked at before the first unfit thing ends it: each is told, the error is about the first. */
+static int check_fitness(const struct inventory *inv, uint32_t host, struct hypervisor *hv, const struct driver *driver,
+                         struct event_sink *sink, const struct context *ctx, struct error *err) {
+    struct examination x = {.host = inv->hosts[host].name, .sink = sink};
+    if (!driver->examine)
+        return 0;
+    if (driver->examine(hv, take_finding, &x, ctx, err))
+        return -1;
+    if (x.nunfit && err)
+        *err = x.first;
+    return x.nunfit ? -1 : 0;
+}
+
 int run_preflight(const struct plan *plan, struct reach *reach, struct capability *ret_hosts, struct event_sink *sink,
                   const struct context *ctx, struct error *err) {
     const struct inventory *inv = plan->inventory;
@@ -59,7 +99,8 @@ int run_preflight(const struct plan *plan, struct reach *reach, struct capabilit
         struct capability *c = &ret_hosts[h];
         *c = (struct capability){.memory_free = UINT64_MAX, .disk_free = UINT64_MAX};
         if (reach_host(reach, h, &hv, &driver, ctx, err) || driver->check(hv, c, ctx, err) ||
-            check_nesting(inv, h, c, err) || check_room(plan, h, c, err))
+            check_nesting(inv, h, c, err) || check_room(plan, h, c, err) ||
+            check_fitness(inv, h, hv, driver, sink, ctx, err))
             return -1;
         if (c->emulated)
             event_emit(sink, (struct event){.kind = EVENT_NOTICE, .path = inv->hosts[h].name, .text = c->detail});

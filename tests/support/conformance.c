@@ -70,6 +70,8 @@ static struct subject *subject_init(struct fixture *f, struct subject *s, const 
                                     .image = t->image,
                                     .seed = t->seed,
                                     .seed_len = t->seed_len,
+                                    .meta_data = "instance-id: conformance\n",
+                                    .user_data = "#cloud-config\n",
                                     .ssh_port = 22,
                                     .digest = "0123456789abcdef"};
     return s;

@@ -47,6 +47,10 @@ void world_setup(struct world *w, const struct driver *driver) {
                               .file_size = strlen("a disk"),
                               .virtual_size = 1 << 20};
     memset(w->image.sha256, 'a', 64);
+    if (driver->features & DRIVER_TEMPLATES) { /* it has them itself: there is nothing but a name */
+        free(w->image.disk);
+        w->image = (struct image){.name = w->image.name};
+    }
     w->config = (struct hypervisor_config){
         .subject = "host test", .access = access_local(), .params = w->params, .home = w->home, .accelerated = true};
 }
@@ -148,6 +152,8 @@ struct machine_spec world_machine(const struct world *w, const char *path) {
                                  .image = &w->image,
                                  .seed = "seed",
                                  .seed_len = 4,
+                                 .meta_data = "instance-id: world\n",
+                                 .user_data = "#cloud-config\n",
                                  .ssh_port = 22,
                                  .digest = "d1"};
 }

@@ -167,11 +167,13 @@ static void guest_close(struct access *a) {
 static const struct access_ops guest_ops = {
     .run = guest_run, .put = guest_put, .dial = guest_dial, .alive = guest_alive, .close = guest_close};
 
-/* The world a machine would be: its parent's ways, and the flag only if this machine sees it. */
-static struct settings settings_inside(const struct settings *outer, const struct tag *tag, bool exposed) {
+struct settings fake_settings_inside(const struct settings *outer, const struct tag *tag, bool exposed) {
     struct settings s = {.world = fake_machine_path(outer, tag, "inside"),
                          .log = xstrdup(outer->log),
                          .blind = xstrdup(outer->blind),
+                         .templates = xstrdup(outer->templates),
+                         .calls = xstrdup(outer->calls),
+                         .home = xstrdup(outer->home),
                          .delay_ms = outer->delay_ms,
                          .torn = outer->torn};
     if (exposed && fnmatch(outer->blind, tag->path, FNM_PATHNAME) != 0)
@@ -194,7 +196,7 @@ int fake_guest_open(struct hypervisor *hv, const struct tag *tag, const struct r
                         .dir = fake_machine_path(&hv->settings, tag, NULL),
                         .on = steal_ptr(&on),
                         .since = since,
-                        .inside = settings_inside(&hv->settings, tag, record->exposed)};
+                        .inside = fake_settings_inside(&hv->settings, tag, record->exposed)};
     *ret = &g->base;
     return 0;
 }

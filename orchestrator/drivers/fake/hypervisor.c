@@ -8,9 +8,9 @@
 
 int fake_begin(const struct hypervisor *hv, const char *subject, const char *what, const struct context *ctx,
                struct error *err) {
-    if (context_check(ctx, subject, what, err))
+    if (context_check(ctx, subject, what, err) || fake_world_note(&hv->settings, what, subject, err))
         return -1;
-    if (access_alive(hv->access))
+    if (access_alive(hv->access) && (!hv->on || fake_mark_is_set(hv->on)))
         return 0;
     error_set(err, ERR_UNREACHABLE, hv->subject, "the connection into it is lost");
     error_mend(err, "connect again once the machine runs");
@@ -26,6 +26,7 @@ void fake_close(struct hypervisor *hv) {
     if (!hv)
         return;
     fake_settings_free(&hv->settings);
+    free(hv->on);
     free(hv);
 }
 
@@ -35,7 +36,8 @@ int fake_open(const struct hypervisor_config *config, struct hypervisor **ret, c
     if (context_check(ctx, config->subject, "opening the hypervisor", err) ||
         fake_settings_load(config, &settings, ctx, err))
         return -1;
-    if (fake_world_make(&settings, fake_is_outermost(config), config->subject, err)) {
+    if (fake_world_make(&settings, fake_is_outermost(config), config->subject, err) ||
+        fake_world_note(&settings, "opening the hypervisor", config->subject, err)) {
         fake_settings_free(&settings);
         return -1;
     }
@@ -60,7 +62,8 @@ int fake_check(struct hypervisor *hv, struct capability *ret, const struct conte
     struct capability c = {.can_nest = s->flag[0] != '\0',
                            .memory_free = fake_left(s->memory, used.memory),
                            .disk_free = fake_left(s->disk, used.disk),
-                           .cpus = 64};
+                           .cpus = 64,
+                           .parallel = hv->units};
     memcpy(c.flag, s->flag, sizeof c.flag);
     snprintf(c.reason, sizeof c.reason, "%s", c.can_nest ? "" : "host-not-capable");
     snprintf(c.detail, sizeof c.detail, "a fake hypervisor whose machines see %s",

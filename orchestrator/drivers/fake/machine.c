@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "drivers/fake/operations.h"
+#include "drivers/fake/remote.h"
 #include "drivers/fake/world.h"
 
 /* fake_begin, and the machine must be there and whole. */
@@ -57,6 +58,8 @@ static int make_machine(const struct hypervisor *hv, const struct machine_spec *
     if (mkdir(dir, 0700) != 0)
         return error_set_errno(err, errno, spec->tag.path, "cannot make %s", dir);
     if (torn && fake_take_time(hv, spec->tag.path, "cloning", ctx, err))
+        return -1;
+    if (hv->remote && fake_remote_choices(hv, spec, err))
         return -1;
     return fake_record_write(&hv->settings, spec, err);
 }
@@ -155,7 +158,8 @@ int fake_start(struct hypervisor *hv, const struct machine_spec *spec, const str
         return -1;
     if (hv->settings.memory != UINT64_MAX && fake_world_lock(&hv->settings, "machines", &lock, hv->subject, ctx, err))
         return -1;
-    if (check_memory(hv, tag, &r, err) || boot_inside(hv, tag, err) || power_on(hv, tag, err))
+    if (check_memory(hv, tag, &r, err) || boot_inside(hv, tag, err) ||
+        (r.exposed && fake_remote_register(hv, tag, err)) || power_on(hv, tag, err))
         return -1;
     return fake_world_log(&hv->settings, "start", tag->path, err);
 }
@@ -194,6 +198,7 @@ int fake_address(struct hypervisor *hv, const struct machine_spec *spec, struct 
     }
     /* TEST-NET-1 (RFC 5737): nothing can answer there by accident. */
     *ret = (struct endpoint){.host = "192.0.2.1", .port = spec->ssh_port};
+    fake_remote_address(hv, &spec->tag, ret);
     return 0;
 }
 
@@ -230,6 +235,7 @@ int fake_remove(struct hypervisor *hv, const struct tag *tag, const struct conte
     cleanup_free char *dir = fake_machine_path(&hv->settings, tag, NULL);
     if (fake_take_time(hv, tag->path, "removing", ctx, err))
         return -1;
+    fake_remote_forget(hv, tag);
     /* First it stops running, then it stops being whole: cut short, it is a half-made machine that carries its tag. */
     if (fake_mark_clear(on, tag->path, err) || fake_mark_clear(spec, tag->path, err) ||
         tree_remove(dir, tag->path, err))

@@ -9,6 +9,10 @@
 struct hypervisor {
     const char *subject;
     struct access *access;
+    bool remote;              /* of the driver fake-remote */
+    uint32_t units;           /* what it says of its `parallel` */
+    const char *unfit, *warn; /* what examine finds: "SUBJECT: TEXT; SUBJECT: TEXT" */
+    char *on;                 /* reached at its address: the power mark of the machine it is in; else NULL */
     struct settings settings;
 };
 
@@ -58,6 +62,8 @@ int fake_remove(struct hypervisor *hv, const struct tag *tag, const struct conte
 
 /* --- guest.c --- */
 
+/* The world a machine would be: its parent's ways, and the flag only if this machine sees it. */
+struct settings fake_settings_inside(const struct settings *outer, const struct tag *tag, bool exposed);
 /* An access into a running machine. hv is borrowed until access_close. */
 int fake_guest_open(struct hypervisor *hv, const struct tag *tag, const struct record *record, struct access **ret,
                     struct error *err);

@@ -60,7 +60,7 @@ uint64_t fake_record_number(const struct record *r, enum record_field field) {
 int fake_record_write(const struct settings *s, const struct machine_spec *spec, struct error *err) {
     cleanup_buffer struct buffer text = {0};
     buffer_printf(&text, "name %s\ndigest %s\nimage %s\nuuid %s\nmac %s\n", spec->name, spec->digest,
-                  spec->image->sha256, spec->uuid, spec->mac);
+                  spec->image->sha256[0] ? spec->image->sha256 : spec->image->name, spec->uuid, spec->mac);
     buffer_printf(&text, "cpus %u\nmemory %llu\ndisk %llu\nssh-port %u\n", spec->cpus, (unsigned long long)spec->memory,
                   (unsigned long long)(spec->disk ? spec->disk : spec->image->virtual_size), spec->ssh_port);
     cleanup_free char *path = fake_machine_path(s, &spec->tag, "spec");

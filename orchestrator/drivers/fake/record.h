@@ -26,7 +26,7 @@ struct record {
     enum power power;
     bool exposed;
     const char *field[RECORD_FIELD_MAX]; /* into text; all NULL unless the machine is whole */
-    char text[1024];
+    char text[2048];
 };
 void fake_record_load(const struct settings *s, const struct tag *tag, struct record *ret);
 int fake_record_write(const struct settings *s, const struct machine_spec *spec, struct error *err);

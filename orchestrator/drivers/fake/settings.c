@@ -6,12 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drivers/fake/remote.h"
 #include "drivers/fake/world.h"
 
 void fake_settings_free(struct settings *s) {
     free(s->world);
     free(s->log);
     free(s->blind);
+    free(s->templates);
+    free(s->calls);
+    free(s->home);
     *s = (struct settings){0};
 }
 
@@ -40,11 +44,11 @@ static int parse_flag(const struct hypervisor_config *config, struct settings *s
     return 0;
 }
 
-static int parse_torn(const struct hypervisor_config *config, struct settings *s, struct error *err) {
-    const char *value = param_get(config, "torn", "false");
-    s->torn = strcmp(value, "true") == 0;
-    if (!s->torn && strcmp(value, "false") != 0)
-        return bad_value(config->subject, "torn", value, "true or false", err);
+static int parse_switch(const struct hypervisor_config *config, const char *key, bool *ret, struct error *err) {
+    const char *value = param_get(config, key, "false");
+    *ret = strcmp(value, "true") == 0;
+    if (!*ret && strcmp(value, "false") != 0)
+        return bad_value(config->subject, key, value, "true or false", err);
     return 0;
 }
 
@@ -67,20 +71,40 @@ static int from_params(const struct hypervisor_config *config, struct settings *
     s->world = world ? xstrdup(world) : default_world(config);
     s->log = fake_world_path(s, "log");
     s->blind = xstrdup(param_get(config, "blind", ""));
-    if (parse_delay(config, s, err) || parse_flag(config, s, err) || parse_torn(config, s, err))
+    s->templates = xstrdup(param_get(config, "templates", ""));
+    s->home = xstrdup(config->home);
+    bool counts;
+    if (parse_delay(config, s, err) || parse_flag(config, s, err) || parse_switch(config, "torn", &s->torn, err) ||
+        parse_switch(config, "counts", &counts, err))
         return -1;
+    s->calls = counts ? fake_world_path(s, "calls") : xstrdup("");
     return parse_capacity(config, "memory", &s->memory, err) || parse_capacity(config, "disk", &s->disk, err) ? -1 : 0;
 }
 
 void fake_settings_print(const struct settings *s, struct buffer *out) {
-    buffer_printf(out, "%s\n%s\n%s\n%s\n%lld\n%d\n", s->world, s->log, s->blind, s->flag, (long long)s->delay_ms,
-                  s->torn);
+    buffer_printf(out, "%s\n%s\n%s\n%s\n%lld\n%d\n%s\n%s\n", s->world, s->log, s->blind, s->flag,
+                  (long long)s->delay_ms, s->torn, s->templates, s->calls);
 }
 
 /* One line of what settings_print wrote; "" past its end. */
 static const char *next_line(char **rest) {
     char *line = strsep(rest, "\n");
     return line ? line : "";
+}
+
+void fake_settings_parse(char *text, const struct hypervisor_config *config, struct settings *s) {
+    char *rest = text;
+    *s = (struct settings){.memory = UINT64_MAX, .disk = UINT64_MAX};
+    s->world = xstrdup(next_line(&rest));
+    s->log = xstrdup(next_line(&rest));
+    s->blind = xstrdup(next_line(&rest));
+    const char *flag = next_line(&rest);
+    snprintf(s->flag, sizeof s->flag, "%s", config->accelerated ? flag : "");
+    s->delay_ms = strtol(next_line(&rest), NULL, 10);
+    s->torn = strcmp(next_line(&rest), "1") == 0;
+    s->templates = xstrdup(next_line(&rest));
+    s->calls = xstrdup(next_line(&rest));
+    s->home = xstrdup(config->home);
 }
 
 static int from_machine(const struct hypervisor_config *config, struct settings *s, const struct context *ctx,
@@ -93,15 +117,7 @@ static int from_machine(const struct hypervisor_config *config, struct settings 
         error_set(err, ERR_UNSUPPORTED, config->subject, "it is not a machine of the fake driver");
         return error_mend(err, "use 'hypervisor: fake' only for machines on a host with 'driver: fake'");
     }
-    char *rest = answer.out.data;
-    s->world = xstrdup(next_line(&rest));
-    s->log = xstrdup(next_line(&rest));
-    s->blind = xstrdup(next_line(&rest));
-    const char *flag = next_line(&rest);
-    snprintf(s->flag, sizeof s->flag, "%s", config->accelerated ? flag : "");
-    s->delay_ms = strtol(next_line(&rest), NULL, 10);
-    s->torn = strcmp(next_line(&rest), "1") == 0;
-    s->memory = s->disk = UINT64_MAX;
+    fake_settings_parse(answer.out.data, config, s);
     return 0;
 }
 
@@ -113,7 +129,9 @@ bool fake_is_outermost(const struct hypervisor_config *config) {
 int fake_settings_load(const struct hypervisor_config *config, struct settings *ret, const struct context *ctx,
                        struct error *err) {
     struct settings s = {0};
-    int failed = fake_is_outermost(config) ? from_params(config, &s, err) : from_machine(config, &s, ctx, err);
+    int failed = config->endpoint            ? fake_remote_settings(config, &s, err)
+                 : fake_is_outermost(config) ? from_params(config, &s, err)
+                                             : from_machine(config, &s, ctx, err);
     if (failed) {
         fake_settings_free(&s);
         return -1;

@@ -13,12 +13,17 @@ struct settings {
     int64_t delay_ms;      /* each side effect takes this long */
     bool torn;             /* create takes its time in the middle, when the machine is half-made */
     uint64_t memory, disk; /* capacity in bytes, UINT64_MAX for no limit */
+    char *templates;       /* names of what a remote one can clone, with commas; "": anything */
+    char *calls;           /* the outermost world's file that notes every call, "": none does */
+    char *home;            /* nestor's state directory */
 };
 
 /* From the host's parameters, or from the machine the world is in: it answers SETTINGS_QUESTION with the text of
  * fake_settings_print. */
 int fake_settings_load(const struct hypervisor_config *config, struct settings *ret, const struct context *ctx,
                        struct error *err);
+/* The reverse of fake_settings_print, which it cuts up. What is not printed is as in any machine. */
+void fake_settings_parse(char *text, const struct hypervisor_config *config, struct settings *ret);
 #define SETTINGS_QUESTION "nestor-fake-world"
 void fake_settings_print(const struct settings *s, struct buffer *out);
 void fake_settings_free(struct settings *s);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "drivers/fake/operations.h"
+#include "drivers/fake/remote.h"
 #include "drivers/fake/world.h"
 
 static char *image_path(const struct hypervisor *hv, const char *sha256) {
@@ -32,6 +33,8 @@ int fake_ensure_image(struct hypervisor *hv, const struct image *image, progress
     cleanup_free char *path = image_path(hv, image->sha256);
     if (fake_begin(hv, hv->subject, what, ctx, err))
         return -1;
+    if (hv->remote)
+        return fake_remote_image(hv, image, err);
     if (fake_mark_is_set(path))
         return 0;
     if (access(image->disk, R_OK) != 0)
@@ -54,9 +57,12 @@ int fake_ensure_network(struct hypervisor *hv, const struct context *ctx, struct
 int fake_check_stock(const struct hypervisor *hv, const struct machine_spec *spec, struct error *err) {
     cleanup_free char *image = image_path(hv, spec->image->sha256);
     cleanup_free char *network = fake_world_path(&hv->settings, "network");
-    if (fake_mark_is_set(image) && fake_mark_is_set(network))
+    if (hv->remote && fake_remote_image(hv, spec->image, err))
+        return -1;
+    bool has_image = hv->remote || fake_mark_is_set(image);
+    if (has_image && fake_mark_is_set(network))
         return 0;
-    if (!fake_mark_is_set(image))
+    if (!has_image)
         error_set(err, ERR_NOT_FOUND, spec->tag.path, "image %s is not on %s", spec->image->name, hv->subject);
     else
         error_set(err, ERR_NOT_FOUND, spec->tag.path, "%s has no network", hv->subject);

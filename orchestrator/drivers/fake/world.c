@@ -101,10 +101,18 @@ int fake_world_lock(const struct settings *s, const char *part, int *ret_fd, con
     return 0;
 }
 
-int fake_world_log(const struct settings *s, const char *op, const char *name, struct error *err) {
-    cleanup_close int fd = open(s->log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-    cleanup_free char *line = xasprintf("%s %s\n", op, name);
+static int append_line(const char *path, const char *what, const char *name, struct error *err) {
+    cleanup_close int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    cleanup_free char *line = xasprintf("%s %s\n", what, name);
     if (fd < 0 || fd_write(fd, line, strlen(line)))
-        return error_set_errno(err, errno, name, "cannot append to %s", s->log);
+        return error_set_errno(err, errno, name, "cannot append to %s", path);
     return 0;
+}
+
+int fake_world_log(const struct settings *s, const char *op, const char *name, struct error *err) {
+    return append_line(s->log, op, name, err);
+}
+
+int fake_world_note(const struct settings *s, const char *what, const char *name, struct error *err) {
+    return s->calls[0] ? append_line(s->calls, what, name, err) : 0;
 }

@@ -1,6 +1,8 @@
 /* The fake driver's world: a directory tree that is the whole truth, shared by every process that opens it.
  *
  *   WORLD/log                          one line per side effect, of this world and of all worlds inside it
+ *   WORLD/calls                        one line per call, if they are to be counted
+ *   WORLD/prepared                     the host is prepared to nest (fake-remote)
  *   WORLD/network                      the network is there
  *   WORLD/images/SHA256                an image is there
  *   WORLD/machines/LAB_ID.lab.kvm1/    a machine: the directory's name is its ownership tag
@@ -8,6 +10,8 @@
  *       on                             it runs
  *       exposed                        hardware virtualization is exposed to it
  *       files/                         what was copied into it
+ *       choices                        how it was cloned, and its advanced keys (fake-remote)
+ *       address                        where the hypervisor it becomes answers
  *       inside/                        the world of the guest hypervisor it is
  *
  * mkdir makes the machine and its tag in one call, so nothing nestor makes is ever without a tag, whenever it is
@@ -43,5 +47,7 @@ int fake_world_lock(const struct settings *s, const char *part, int *ret_fd, con
                     const struct context *ctx, struct error *err);
 /* Appends "OP NAME" to the log; NAME is a machine's path or a hypervisor's subject. */
 int fake_world_log(const struct settings *s, const char *op, const char *name, struct error *err);
+/* The same for a call, if calls are to be noted. */
+int fake_world_note(const struct settings *s, const char *what, const char *name, struct error *err);
 
 #endif

@@ -139,7 +139,7 @@ static int fault_remove(struct hypervisor *hv, const struct tag *tag, const stru
     return WITH_FAULTS(FAULT_REMOVE, tag->path, remove(hv->inner, tag, ctx, err));
 }
 
-/* The two operations a driver may leave out. */
+/* What a driver may leave out. */
 
 static int fault_prune(struct hypervisor *hv, const struct context *ctx, struct error *err) {
     return hv->driver->prune ? WITH_FAULTS(FAULT_PRUNE, hv->subject, prune(hv->inner, ctx, err)) : 0;
@@ -151,6 +151,18 @@ static int fault_connect(struct hypervisor *hv, const struct machine_spec *spec,
         return WITH_FAULTS(FAULT_CONNECT, spec->tag.path, connect(hv->inner, spec, ret, ctx, err));
     return error_set(err, ERR_UNSUPPORTED, spec->tag.path, "machines of driver '%s' are reached by SSH",
                      hv->driver->name);
+}
+
+static int fault_examine(struct hypervisor *hv, finding_fn fn, void *data, const struct context *ctx,
+                         struct error *err) {
+    return hv->driver->examine ? WITH_FAULTS(FAULT_EXAMINE, hv->subject, examine(hv->inner, fn, data, ctx, err)) : 0;
+}
+
+static int fault_prepare(struct hypervisor *hv, bool undo, struct buffer *report, const struct context *ctx,
+                         struct error *err) {
+    if (hv->driver->prepare)
+        return WITH_FAULTS(FAULT_PREPARE, hv->subject, prepare(hv->inner, undo, report, ctx, err));
+    return error_set(err, ERR_UNSUPPORTED, hv->subject, "the driver '%s' has nothing to prepare", hv->driver->name);
 }
 
 static const struct driver_param params[] = {
@@ -185,4 +197,6 @@ const struct driver fault_driver = {
     .remove = fault_remove,
     .prune = fault_prune,
     .connect = fault_connect,
+    .examine = fault_examine,
+    .prepare = fault_prepare,
 };

@@ -29,7 +29,9 @@
     X(FAULT_CONSOLE, "console", false)                                                                                 \
     X(FAULT_REMOVE, "remove", true)                                                                                    \
     X(FAULT_PRUNE, "prune", true)                                                                                      \
-    X(FAULT_CONNECT, "connect", false)
+    X(FAULT_CONNECT, "connect", false)                                                                                 \
+    X(FAULT_EXAMINE, "examine", false)                                                                                 \
+    X(FAULT_PREPARE, "prepare", true)
 
 enum fault_operation {
 #define X(symbol, name, changes) symbol,
