@@ -62,6 +62,10 @@ class Rule:
         else:
             raise Nonsense(f"'{word}' is no word of a rule")
 
+    def is_of(self, method):
+        """A connection is no call: a glob does not mean it."""
+        return self.method == method or (method != "connect" and fnmatch.fnmatchcase(method, self.method))
+
     @property
     def task(self):
         return self.actions.get("task")
@@ -134,7 +138,7 @@ class Control:
     def take(self, method, matches):
         """The rule this call falls under, or None. matches(text): whether the call is about that."""
         with self.lock:
-            candidates = [r for r in self.rules if fnmatch.fnmatchcase(method, r.method)]
+            candidates = [r for r in self.rules if r.is_of(method)]
         # What a call is about may have to be asked for: not under the lock.
         fitting = [r for r in candidates if r.match is None or matches(r.match)]
         with self.lock:

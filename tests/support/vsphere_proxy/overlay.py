@@ -33,6 +33,10 @@ PARENTS = {
 }
 
 
+# Fields whose type only the value itself tells; all others have one, and say nothing of it.
+ANY_TYPE = ("result", "value", "fault")
+
+
 class Setting:
     kind = "*"
 
@@ -199,9 +203,9 @@ def place(parent, path, shown):
     if shown is not ABSENT:
         new = soap.renamed(copy.deepcopy(shown), path[-1])
         xsi_type = new.get(soap.XSI_TYPE, "")
-        if xsi_type.startswith("xsd:"):
-            new.attrib.pop(soap.XSI_TYPE)
-        elif xsi_type.startswith("ArrayOf"):  # inside a value, arrays are elements that repeat
+        if path[-1] not in ANY_TYPE:
+            new.attrib.pop(soap.XSI_TYPE, None)
+        if xsi_type.startswith("ArrayOf"):  # inside a value, arrays are elements that repeat
             for i, item in enumerate(list(new)):
                 parent.insert(at + i, soap.renamed(item, path[-1]))
             return
@@ -253,7 +257,7 @@ class Overlay:
             if value is not ABSENT:
                 properties[path] = soap.renamed(copy.deepcopy(value), "val")
         for parent in {path[:i] for i, c in enumerate(path) if c == "."}:
-            if parent not in properties and (asked is None or parent in asked) and value is not ABSENT:
+            if properties.get(parent) is None and (asked is None or parent in asked) and value is not ABSENT:
                 kind = PARENTS.get((ref[0], parent))
                 if kind:
                     properties[parent] = soap.value(kind, "")

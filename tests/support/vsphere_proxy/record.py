@@ -13,8 +13,9 @@ import soap
 def spellings(secret):
     """How a secret may look where it should not be."""
     data = secret.encode()
-    found = {data, escape(secret).encode(), urllib.parse.quote(secret, safe="").encode()}
-    found.add(json.dumps(secret)[1:-1].encode())
+    found = {data, urllib.parse.quote(secret, safe="").encode(), json.dumps(secret)[1:-1].encode()}
+    for quotes in ({}, {'"': "&quot;"}, {'"': "&quot;", "'": "&apos;"}, {'"': "&#34;", "'": "&#39;"}):
+        found.add(escape(secret, quotes).encode())  # as libxml2, Python and Go do
     for shift in range(3):  # base64 of it at any place in a longer text: without what depends on its neighbours
         encoded = base64.b64encode(b"\0" * shift + data)
         found.add(encoded[-(-shift * 8 // 6):len(encoded) - 4])
