@@ -100,7 +100,7 @@ proxy_start() {
         --control "$proxy_control" --secret "$vcsim_password" "$@" </dev/null >"$proxy_dir/out" 2>"$proxy_dir/log" &
     proxy_pid=$!
     background="$background $proxy_pid"
-    vcsim_says $proxy_pid "$proxy_dir" https:
+    vcsim_says $proxy_pid "$proxy_dir" 'https:.*\.pem'
     read -r proxy_url proxy_thumbprint proxy_ca <"$proxy_dir/out"
 }
 

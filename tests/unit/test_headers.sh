@@ -5,11 +5,15 @@ root=${NESTOR_SOURCE_DIR:-$(dirname "$0")/../..}
 cc=${CC:-cc}
 cd "$root"
 
+# Folders with a foreign library may use its types in their own headers.
+libraries=$(pkg-config --cflags-only-I libxml-2.0 2>/dev/null | sed 's/-I/-isystem /g')
+
 # HEADER STANDARD: complains as the compiler does.
 compiles() {
+    # shellcheck disable=SC2086 # a list of words
     printf '#include "%s"\n#include "%s"\nextern int not_empty;\n' "$1" "$1" |
         "$cc" -x c -fsyntax-only "-std=$2" -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Werror \
-            -I"${3:-include}" -Iorchestrator -
+            -I"${3:-include}" -Iorchestrator $libraries -
 }
 
 tree=$(mktemp -d)
