@@ -79,96 +79,61 @@ static void judge(const struct hypervisor *hv, const struct sum *s, struct capab
     }
 }
 
-/* --- several looks at once: each is a few round trips, and none needs another --- */
+/* --- what is looked at --- */
 
-struct looks {
-    struct hypervisor *hv;
-    const struct context *ctx;
+struct seen {
     struct sum sum;
     uint64_t space;
 };
 
-static int look_at_hosts(struct looks *l, struct error *err) {
+static int look_at_hosts(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    struct seen *seen = data;
     const struct vsphere_compute *c;
-    return vsphere_compute(l->hv, &c, l->ctx, err) ||
-           vim_read_these(l->hv->vim, c->hosts, c->nhosts, &host_set, take_host, &l->sum, l->ctx, err);
+    return vsphere_compute(hv, &c, ctx, err) ||
+           vim_read_these(hv->vim, c->hosts, c->nhosts, &host_set, take_host, &seen->sum, ctx, err);
 }
 
 /* Where machines go; a vCenter that was named none puts them beside the template. */
-static int look_at_space(struct looks *l, struct error *err) {
+static int look_at_space(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    struct seen *seen = data;
     struct moref datastore;
     cleanup_vim_object struct vim_object object = {0};
-    if (vsphere_place(l->hv, PLACE_DATASTORE, &datastore, l->ctx, err))
+    if (vsphere_place(hv, PLACE_DATASTORE, &datastore, ctx, err))
         return -1;
     if (!moref_is_set(&datastore))
         return 0;
-    if (vim_read(l->hv->vim, &datastore, &space_set, &object, l->ctx, err))
+    if (vim_read(hv->vim, &datastore, &space_set, &object, ctx, err))
         return -1;
     int64_t bytes = xml_number(vim_property(&object, "summary.freeSpace"), -1);
     if (bytes >= 0)
-        l->space = (uint64_t)bytes;
+        seen->space = (uint64_t)bytes;
     return 0;
 }
 
 /* Better missed now than by the first machine. */
-static int look_at_folder(struct looks *l, struct error *err) {
+static int look_at_folder(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    (void)data;
     struct moref ignored;
-    return vsphere_place(l->hv, PLACE_FOLDER, &ignored, l->ctx, err);
+    return vsphere_place(hv, PLACE_FOLDER, &ignored, ctx, err);
 }
 
-static int look_at_network(struct looks *l, struct error *err) {
+static int look_at_network(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    (void)data;
     const struct vsphere_network *ignored;
-    return l->hv->settings.vswitch ? 0 : vsphere_network(l->hv, &ignored, l->ctx, err);
-}
-
-struct look {
-    int (*look)(struct looks *, struct error *);
-    struct looks *looks;
-    pthread_t thread;
-    bool started;
-    int failed;
-    struct error err;
-};
-
-static void *look_main(void *data) {
-    struct look *look = data;
-    look->failed = look->look(look->looks, &look->err);
-    return NULL;
-}
-
-static int look_at_all(struct looks *looks, struct error *err) {
-    struct look all[] = {
-        {.look = look_at_hosts}, {.look = look_at_space}, {.look = look_at_folder}, {.look = look_at_network}};
-    size_t n = sizeof all / sizeof *all;
-    int failed = 0;
-    for (size_t i = 0; i < n; i++) {
-        all[i].looks = looks;
-        all[i].started = pthread_create(&all[i].thread, NULL, look_main, &all[i]) == 0;
-        if (!all[i].started)
-            look_main(&all[i]);
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (all[i].started)
-            pthread_join(all[i].thread, NULL);
-        if (all[i].failed && !failed) {
-            failed = -1;
-            if (err)
-                *err = all[i].err;
-        }
-    }
-    return failed;
+    return hv->settings.vswitch ? 0 : vsphere_network(hv, &ignored, ctx, err);
 }
 
 int vsphere_check(struct hypervisor *hv, struct capability *ret, const struct context *ctx, struct error *err) {
-    struct looks looks = {.hv = hv, .ctx = ctx, .space = UINT64_MAX};
+    static const vsphere_look looks[] = {look_at_hosts, look_at_space, look_at_folder, look_at_network, NULL};
+    struct seen seen = {.space = UINT64_MAX};
     struct capability c = {0};
-    if (context_check(ctx, hv->config.subject, "checking it", err) || look_at_all(&looks, err))
+    if (context_check(ctx, hv->config.subject, "checking it", err) || vsphere_look_at_once(hv, looks, &seen, ctx, err))
         return -1;
-    const struct sum *sum = &looks.sum;
+    const struct sum *sum = &seen.sum;
     atomic_store(&hv->no_child_disks, sum->no_child_disks);
     judge(hv, sum, &c);
     c.memory_free = sum->memory ? sum->memory : UINT64_MAX;
-    c.disk_free = looks.space;
+    c.disk_free = seen.space;
     c.cpus = sum->cpus;
     c.parallel = UNITS_PER_HOST * sum->usable;
     *ret = c;

@@ -40,7 +40,7 @@ static int64_t new_key(xmlNode *key) { return -xml_number(key, 0) - 1; }
 /* A disk's controller: one we add, or one that every VM has, as IDE. */
 static int64_t controller_key(const struct vsphere_source *s, xmlNode *disk) {
     xmlNode *wanted = xml_child(disk, "controllerKey");
-    for (xmlNode *d = vsphere_device_first(&s->seen); d; d = vsphere_device_next(d))
+    for (xmlNode *d = vsphere_device_first(s->seen); d; d = vsphere_device_next(d))
         if (vsphere_controller_type(d) && xml_number(xml_child(d, "key"), -1) == xml_number(wanted, -2))
             return new_key(wanted);
     return xml_number(wanted, 0);
@@ -103,7 +103,7 @@ static int disk_file(const struct creation *c, xmlNode *device, char **ret, stru
 static int put_devices(struct soap_request *r, const struct creation *c, struct error *err) {
     cleanup_free char *file = xasprintf("[%s]", c->hv->datastore_name);
     bool first = true;
-    for (xmlNode *d = vsphere_device_first(&c->source->seen); d; d = vsphere_device_next(d)) {
+    for (xmlNode *d = vsphere_device_first(c->source->seen); d; d = vsphere_device_next(d)) {
         if (vsphere_controller_type(d))
             put_controller(r, d);
         if (vsphere_card_type(d)) {
@@ -122,14 +122,14 @@ static int put_devices(struct soap_request *r, const struct creation *c, struct 
 
 static void put_copied(struct soap_request *r, const struct creation *c, const char *path, const char *name) {
     char text[120] = "";
-    if (xml_text(vim_property(&c->source->seen, path), text, sizeof text) && text[0])
+    if (xml_text(vim_property(c->source->seen, path), text, sizeof text) && text[0])
         soap_text(r, name, text);
 }
 
 /* The first disk of the template is what tells later that the machine's own is a child. */
 static char *parent_of_disks(const struct creation *c) {
     char *file = NULL;
-    for (xmlNode *d = vsphere_device_first(&c->source->seen); d && !file; d = vsphere_device_next(d))
+    for (xmlNode *d = vsphere_device_first(c->source->seen); d && !file; d = vsphere_device_next(d))
         if (vsphere_is_disk(d) && c->disks == DISKS_CHILD)
             file = vsphere_disk_file(d);
     return file;
@@ -193,7 +193,7 @@ static int copy_disks(const struct creation *c, const struct moref *vm, const st
     struct soap_request *request = soap_new("ReconfigVM_Task", vm);
     soap_open(request, "spec");
     int failed = 0;
-    for (xmlNode *d = vsphere_device_first(&c->source->seen); d && !failed; d = vsphere_device_next(d)) {
+    for (xmlNode *d = vsphere_device_first(c->source->seen); d && !failed; d = vsphere_device_next(d)) {
         if (!vsphere_is_disk(d))
             continue;
         cleanup_free char *from = NULL, *to = xasprintf("%s/disk-%d.vmdk", folder, n++);

@@ -115,7 +115,7 @@ static void put_card(struct soap_request *r, xmlNode *card, const struct vsphere
 }
 
 static void put_network(struct soap_request *r, const struct vsphere_source *s, const struct vsphere_network *n) {
-    xmlNode *device = vsphere_device_first(&s->seen);
+    xmlNode *device = vsphere_device_first(s->seen);
     while (device && !vsphere_card_type(device))
         device = vsphere_device_next(device);
     if (moref_is_set(&n->ref))

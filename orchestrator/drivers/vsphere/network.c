@@ -80,6 +80,18 @@ static char *own_name(const struct hypervisor *hv) {
     return xasprintf("nestor-%.40s-%.8s", hv->config.lab_name ? hv->config.lab_name : "lab", hv->config.lab_id);
 }
 
+static int read_network(struct hypervisor *hv, const char *name, struct vsphere_network *n, const struct context *ctx,
+                        struct error *err) {
+    if (strcmp(n->ref.type, "DistributedVirtualPortgroup") == 0)
+        return read_group(hv, n, ctx, err);
+    if (strcmp(n->ref.type, "OpaqueNetwork") == 0)
+        return read_opaque(hv, n, ctx, err);
+    if (strchr(name, '/')) /* a path, or a name with a slash in it, which the server writes in another way */
+        return vsphere_name_of(hv, &n->ref, &n->name, ctx, err);
+    n->name = xstrdup(name);
+    return 0;
+}
+
 static int look_for_network(struct hypervisor *hv, struct vsphere_network *ret, const struct context *ctx,
                             struct error *err) {
     struct vsphere_network n = {0};
@@ -89,9 +101,7 @@ static int look_for_network(struct hypervisor *hv, struct vsphere_network *ret, 
         return 0;
     int failed = vsphere_place_find(hv, PLACE_NETWORK, name, &n.ref, ctx, err);
     if (!failed)
-        failed = strcmp(n.ref.type, "DistributedVirtualPortgroup") == 0 ? read_group(hv, &n, ctx, err)
-                 : strcmp(n.ref.type, "OpaqueNetwork") == 0             ? read_opaque(hv, &n, ctx, err)
-                                                            : vsphere_name_of(hv, &n.ref, &n.name, ctx, err);
+        failed = read_network(hv, name, &n, ctx, err);
     if (failed)
         vsphere_network_free(&n);
     else
@@ -290,14 +300,40 @@ static int make_own(struct hypervisor *hv, const char *name, const struct contex
     return failed ? -1 : 0;
 }
 
-int vsphere_ensure_network(struct hypervisor *hv, const struct context *ctx, struct error *err) {
+static int ensure_network(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    (void)data;
     cleanup_free char *own = own_name(hv);
     const struct vsphere_network *ignored;
-    if (context_check(ctx, hv->config.subject, "preparing the network", err))
-        return -1;
     if (own && make_own(hv, own, ctx, err))
         return error_context(err, "network %s", own);
     return vsphere_network(hv, &ignored, ctx, err);
+}
+
+static int find_compute(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    (void)data;
+    const struct vsphere_compute *ignored;
+    return vsphere_compute(hv, &ignored, ctx, err);
+}
+
+static int find_folder(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    (void)data;
+    struct moref ignored;
+    return vsphere_place(hv, PLACE_FOLDER, &ignored, ctx, err);
+}
+
+static int find_datastore(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    (void)data;
+    struct moref ignored;
+    return vsphere_place(hv, PLACE_DATASTORE, &ignored, ctx, err);
+}
+
+/* And the other places machines need: each machine would have to wait for one after the other. */
+int vsphere_ensure_network(struct hypervisor *hv, const struct context *ctx, struct error *err) {
+    static const vsphere_look looks[] = {ensure_network, find_compute, find_folder, find_datastore, NULL};
+    return context_check(ctx, hv->config.subject, "preparing the network", err) ||
+                   vsphere_look_at_once(hv, looks, NULL, ctx, err)
+               ? -1
+               : 0;
 }
 
 /* --- and its end --- */

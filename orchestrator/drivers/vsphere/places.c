@@ -153,20 +153,27 @@ static int find_only(struct hypervisor *hv, enum vsphere_place place, struct mor
 
 /* --- any of these --- */
 
-/* What is no path is tried as one below the folder of its kind first: that is where it mostly is. */
+/* What is no path is tried as one below the folder of its kind first: that is where it mostly is. A datacenter that is
+ * named need not be looked up for that. */
+static int path_of(struct hypervisor *hv, enum vsphere_place place, const char *name, char **ret,
+                   const struct context *ctx, struct error *err) {
+    const char *datacenter = hv->settings.named[PLACE_DATACENTER];
+    const struct vsphere_datacenter *dc;
+    if (name[0] == '/' || place == PLACE_DATACENTER) {
+        *ret = xstrdup(name);
+        return 0;
+    }
+    if (!datacenter && vsphere_datacenter(hv, &dc, ctx, err))
+        return -1;
+    *ret = xasprintf("%s/%s/%s", datacenter ? datacenter : dc->name, kinds[place].folder, name);
+    return 0;
+}
+
 int vsphere_place_find(struct hypervisor *hv, enum vsphere_place place, const char *name, struct moref *ret,
                        const struct context *ctx, struct error *err) {
     struct moref found;
-    const struct vsphere_datacenter *dc;
     cleanup_free char *path = NULL;
-    if (name[0] == '/' || place == PLACE_DATACENTER) {
-        path = xstrdup(name);
-    } else {
-        if (vsphere_datacenter(hv, &dc, ctx, err))
-            return -1;
-        path = xasprintf("%s/%s/%s", dc->name, kinds[place].folder, name);
-    }
-    if (find_by_path(hv, path, &found, ctx, err))
+    if (path_of(hv, place, name, &path, ctx, err) || find_by_path(hv, path, &found, ctx, err))
         return -1;
     if (moref_is_set(&found) && is_of_kind(place, &found)) {
         *ret = found;
@@ -323,4 +330,47 @@ int vsphere_place(struct hypervisor *hv, enum vsphere_place place, struct moref 
     if (!failed)
         *ret = hv->places[place];
     return failed ? -1 : 0;
+}
+
+/* --- all of them at once --- */
+
+struct looker {
+    struct hypervisor *hv;
+    const struct context *ctx;
+    vsphere_look look;
+    void *data;
+    pthread_t thread;
+    bool started;
+    int failed;
+    struct error err;
+};
+
+static void *look_main(void *data) {
+    struct looker *l = data;
+    l->failed = l->look(l->hv, l->data, l->ctx, &l->err);
+    return NULL;
+}
+
+int vsphere_look_at_once(struct hypervisor *hv, const vsphere_look *looks, void *data, const struct context *ctx,
+                         struct error *err) {
+    struct looker lookers[VSPHERE_LOOKS_MAX];
+    size_t n = 0;
+    int failed = 0;
+    for (; looks[n] && n < VSPHERE_LOOKS_MAX; n++) {
+        struct looker *l = &lookers[n];
+        *l = (struct looker){.hv = hv, .ctx = ctx, .look = looks[n], .data = data};
+        l->started = pthread_create(&l->thread, NULL, look_main, l) == 0;
+        if (!l->started)
+            look_main(l);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (lookers[i].started)
+            pthread_join(lookers[i].thread, NULL);
+        if (lookers[i].failed && !failed) {
+            failed = -1;
+            if (err)
+                *err = lookers[i].err;
+        }
+    }
+    return failed;
 }

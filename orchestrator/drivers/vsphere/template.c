@@ -20,6 +20,7 @@ struct vsphere_template {
     struct once live_once, base_once;
     bool marked; /* as a template: it cannot be changed, not even by a snapshot */
     struct vsphere_source live, base;
+    struct vim_object live_seen, base_seen;
 };
 
 #define CONFIG_PATHS                                                                                                   \
@@ -53,8 +54,8 @@ static struct vsphere_template *template_get(struct hypervisor *hv, const char *
 void vsphere_templates_free(struct hypervisor *hv) {
     for (struct vsphere_template *t = hv->templates, *next; t; t = next) {
         next = t->next;
-        vim_object_free(&t->live.seen);
-        vim_object_free(&t->base.seen);
+        vim_object_free(&t->live_seen);
+        vim_object_free(&t->base_seen);
         once_destroy(&t->live_once);
         once_destroy(&t->base_once);
         free(t->name);
@@ -63,9 +64,10 @@ void vsphere_templates_free(struct hypervisor *hv) {
     hv->templates = NULL;
 }
 
-static void read_config(struct vsphere_source *s) {
-    s->hardware = vsphere_hardware_version(vim_property(&s->seen, "config.version"));
-    s->exposed = xml_flag(vim_property(&s->seen, "config.nestedHVEnabled"), false);
+static void read_config(struct vsphere_source *s, const struct vim_object *seen) {
+    s->seen = seen;
+    s->hardware = vsphere_hardware_version(vim_property(seen, "config.version"));
+    s->exposed = xml_flag(vim_property(seen, "config.nestedHVEnabled"), false);
 }
 
 /* --- as it is now --- */
@@ -75,12 +77,12 @@ static int look_at_live(struct hypervisor *hv, struct vsphere_template *t, const
     struct vsphere_source *live = &t->live;
     if (vsphere_place_find(hv, PLACE_TEMPLATE, t->name, &live->vm, ctx, err))
         return -1;
-    vim_object_free(&live->seen);
-    if (vim_read(hv->vim, &live->vm, &live_set, &live->seen, ctx, err))
+    vim_object_free(&t->live_seen);
+    if (vim_read(hv->vim, &live->vm, &live_set, &t->live_seen, ctx, err))
         return error_context(err, "template %s", t->name);
-    read_config(live);
-    live->no_vhv = !xml_flag(vim_property(&live->seen, "capability.nestedHVSupported"), true);
-    t->marked = xml_flag(vim_property(&live->seen, "config.template"), false);
+    read_config(live, &t->live_seen);
+    live->no_vhv = !xml_flag(vim_property(&t->live_seen, "capability.nestedHVSupported"), true);
+    t->marked = xml_flag(vim_property(&t->live_seen, "config.template"), false);
     return 0;
 }
 
@@ -115,8 +117,8 @@ static bool find_base(const struct vim_object *vm, struct moref *ret) {
 /* A template cannot be changed, so whatever snapshot it was marked with will do; without one there is no linked clone
  * of it. (pyvmomi-community-samples#555: take the snapshot while it is a VM, then mark it.) */
 static int base_of_marked(struct hypervisor *hv, struct vsphere_template *t, struct moref *ret, struct error *err) {
-    if (find_base(&t->live.seen, ret) ||
-        xml_ref(xml_child(vim_property(&t->live.seen, "snapshot"), "currentSnapshot"), ret))
+    if (find_base(&t->live_seen, ret) ||
+        xml_ref(xml_child(vim_property(&t->live_seen, "snapshot"), "currentSnapshot"), ret))
         return 0;
     error_set(err, ERR_UNSUPPORTED, hv->config.subject,
               "template '%s' has no snapshot, and of a template none can be made: no linked clone can hang on it",
@@ -125,7 +127,7 @@ static int base_of_marked(struct hypervisor *hv, struct vsphere_template *t, str
                            "; it may be a template again afterwards), or say clone: full");
 }
 
-static int create_base(struct hypervisor *hv, struct vsphere_template *t, const struct context *ctx,
+static int create_base(struct hypervisor *hv, struct vsphere_template *t, struct moref *ret, const struct context *ctx,
                        struct error *err) {
     struct soap_request *request = soap_new("CreateSnapshot_Task", &t->live.vm);
     soap_text(request, "name", VSPHERE_BASE);
@@ -133,7 +135,7 @@ static int create_base(struct hypervisor *hv, struct vsphere_template *t, const 
     soap_flag(request, "memory", false);
     soap_flag(request, "quiesce", false);
     bool uncertain = false;
-    int failed = vim_do(hv->vim, request, NULL, &uncertain, ctx, err);
+    int failed = vim_do(hv->vim, request, ret, &uncertain, ctx, err);
     soap_free(request);
     if (failed && uncertain && err && err->code != ERR_TIMEOUT && err->code != ERR_CANCELLED)
         error_retry(err); /* the next try looks first */
@@ -170,34 +172,37 @@ static int lock_snapshots(struct hypervisor *hv, int *ret_fd, const struct conte
     return 0;
 }
 
-static int make_base(struct hypervisor *hv, struct vsphere_template *t, struct moref *ret, const struct context *ctx,
-                     struct error *err) {
+/* *ret_new: it was made just now, so it is as what was seen of the VM before. */
+static int make_base(struct hypervisor *hv, struct vsphere_template *t, struct moref *ret, bool *ret_new,
+                     const struct context *ctx, struct error *err) {
     cleanup_close int lock = -1;
     if (lock_snapshots(hv, &lock, ctx, err) || read_base(hv, &t->live.vm, ret, ctx, err))
         return -1;
-    if (moref_is_set(ret))
+    *ret_new = !moref_is_set(ret);
+    if (!*ret_new)
         return 0;
-    if (create_base(hv, t, ctx, err) || read_base(hv, &t->live.vm, ret, ctx, err))
+    if (create_base(hv, t, ret, ctx, err))
         return -1;
     return moref_is_set(ret) ? 0
                              : error_set(err, ERR_PROTOCOL, hv->config.subject,
-                                         "the snapshot " VSPHERE_BASE " of '%s' was made, but is not there", t->name);
+                                         "the server does not tell which snapshot it made of '%s'", t->name);
 }
 
 static int look_at_base(struct hypervisor *hv, struct vsphere_template *t, const struct context *ctx,
                         struct error *err) {
     struct vsphere_source *base = &t->base;
     struct moref snapshot = MOREF_NONE;
+    bool new = false;
     if (t->marked ? base_of_marked(hv, t, &snapshot, err)
-                  : !find_base(&t->live.seen, &snapshot) && make_base(hv, t, &snapshot, ctx, err))
+                  : !find_base(&t->live_seen, &snapshot) && make_base(hv, t, &snapshot, &new, ctx, err))
         return -1;
-    vim_object_free(&base->seen);
-    if (vim_read(hv->vim, &snapshot, &base_set, &base->seen, ctx, err))
+    vim_object_free(&t->base_seen);
+    if (!new &&vim_read(hv->vim, &snapshot, &base_set, &t->base_seen, ctx, err))
         return -1;
     base->vm = t->live.vm;
     base->snapshot = snapshot;
     base->no_vhv = t->live.no_vhv;
-    read_config(base);
+    read_config(base, new ? &t->live_seen : &t->base_seen);
     return 0;
 }
 
@@ -244,7 +249,7 @@ static int check_nesting(const struct vsphere_source *s, const struct machine_sp
 }
 
 static int check_disk(const struct vsphere_source *s, const struct machine_spec *spec, struct error *err) {
-    xmlNode *d = vsphere_device_first(&s->seen);
+    xmlNode *d = vsphere_device_first(s->seen);
     while (d && !vsphere_is_disk(d))
         d = vsphere_device_next(d);
     if (!spec->disk || spec->full_clone || !d || spec->disk <= (uint64_t)vsphere_disk_size(d))

@@ -99,6 +99,13 @@ int vsphere_place_find(struct hypervisor *hv, enum vsphere_place place, const ch
 int vsphere_name_of(struct hypervisor *hv, const struct moref *ref, char **ret, const struct context *ctx,
                     struct error *err) NESTOR_CHECKED;
 
+/* Several looks at the server, each of a few round trips, at the same time; the error of the first in order that fails.
+ * looks ends with NULL. */
+typedef int (*vsphere_look)(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err);
+#define VSPHERE_LOOKS_MAX 6
+int vsphere_look_at_once(struct hypervisor *hv, const vsphere_look *looks, void *data, const struct context *ctx,
+                         struct error *err) NESTOR_CHECKED;
+
 /* --- machines.c: what is there of ours --- */
 
 struct vm {
@@ -146,11 +153,11 @@ void vsphere_vms_free(struct hypervisor *hv);
 
 /* A configuration to clone: of the template as it is now, or of its snapshot. */
 struct vsphere_source {
-    struct moref vm, snapshot; /* unset: the VM as it is now */
-    struct vim_object seen;    /* its config.*: devices and what CreateVM must be told */
-    int hardware;              /* 13 for "vmx-13"; 0: not told */
-    bool exposed;              /* nesting is on already */
-    bool no_vhv;               /* the server says that it cannot have nesting */
+    struct moref vm, snapshot;     /* unset: the VM as it is now */
+    const struct vim_object *seen; /* its config.*: devices and what CreateVM must be told */
+    int hardware;                  /* 13 for "vmx-13"; 0: not told */
+    bool exposed;                  /* nesting is on already */
+    bool no_vhv;                   /* the server says that it cannot have nesting */
 };
 /* Found, and with the snapshot made where clones need one, once per handle. *ret is the handle's.
  * full: the disks are copied, so none is needed. */
