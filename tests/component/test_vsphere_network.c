@@ -87,6 +87,23 @@ static void a_port_group_is_made_on_a_standard_switch_and_goes_again(void **stat
     assert_says(left, "VM Network");
 }
 
+static void a_bare_esxi_gets_one_too(void **state) {
+    (void)state;
+    struct vsphere_fixture f;
+    struct vsphere_machine m;
+    vsphere_fixture_start(&f, true, "vcsim_template gh-template with-disk", NULL);
+    VSPHERE_OPEN(&f, "inventory.switch=vSwitch0");
+    MUST(&f, driver->ensure_network(f.hv, in_time(&f), &f.err));
+    MUST(&f, driver->create(f.hv, &vsphere_machine_init(&m, "vm", "gh-template")->spec, in_time(&f), &f.err));
+    cleanup_free char *card = vcsim_run(&f.vcsim, "govc device.info -json -vm box.vm-01234567 'ethernet-*'");
+    assert_says(card, "nestor-box-01234567");
+    MUST(&f, driver->remove(f.hv, &m.spec.tag, in_time(&f), &f.err));
+    MUST(&f, driver->prune(f.hv, in_time(&f), &f.err));
+    cleanup_free char *left = vcsim_run(&f.vcsim, "govc find / -type n; govc host.portgroup.info");
+    assert_null(strstr(left, "nestor-box"));
+    vsphere_fixture_stop(&f);
+}
+
 static void a_switch_that_is_not_there_is_told(void **state) {
     struct vsphere_fixture *f = *state;
     VSPHERE_OPEN(f, "inventory.switch=vSwitch7");
@@ -225,6 +242,7 @@ int main(void) {
         cmocka_unit_test(a_card_goes_to_the_distributed_port_group_that_is_named),
         cmocka_unit_test(without_a_network_it_stays_where_the_template_has_it),
         cmocka_unit_test(a_port_group_is_made_on_a_standard_switch_and_goes_again),
+        cmocka_unit_test(a_bare_esxi_gets_one_too),
         cmocka_unit_test(a_switch_that_is_not_there_is_told),
         cmocka_unit_test(a_port_group_on_a_distributed_switch_learns_macs_from_6_6_on),
         cmocka_unit_test(a_standard_port_group_is_judged_by_its_policy),

@@ -5,27 +5,31 @@
 
 #include "drivers/vsphere/vsphere_priv.h"
 
+/* One of the looks, and what it found. They are taken at the same time and told in order. */
 struct examination {
     struct hypervisor *hv;
-    finding_fn fn;
-    void *data;
+    struct arena arena;
+    struct finding *items;
+    size_t n;
 };
 
-static void tell(const struct examination *x, enum finding_kind kind, const char *subject, const char *mend,
-                 const char *fmt, ...) NESTOR_PRINTF(5, 6);
-static void tell(const struct examination *x, enum finding_kind kind, const char *subject, const char *mend,
-                 const char *fmt, ...) {
+static void tell(struct examination *x, enum finding_kind kind, const char *subject, const char *mend, const char *fmt,
+                 ...) NESTOR_PRINTF(5, 6);
+static void tell(struct examination *x, enum finding_kind kind, const char *subject, const char *mend, const char *fmt,
+                 ...) {
     cleanup_buffer struct buffer text = {0};
     va_list ap;
     va_start(ap, fmt);
     buffer_vprintf(&text, fmt, ap);
     va_end(ap);
-    x->fn(x->data, &(struct finding){kind, subject, buffer_str(&text), mend});
+    x->items = xrealloc(x->items, (x->n + 1) * sizeof *x->items);
+    x->items[x->n++] = (struct finding){kind, arena_strdup(&x->arena, subject),
+                                        arena_strdup(&x->arena, buffer_str(&text)), arena_strdup(&x->arena, mend)};
 }
 
 /* --- the connection --- */
 
-static int look_at_trust(const struct examination *x, const struct context *ctx, struct error *err) {
+static int look_at_trust(struct examination *x, const struct context *ctx, struct error *err) {
     (void)ctx, (void)err;
     if (x->hv->settings.trust.insecure)
         tell(x, FINDING_WARNING, x->hv->config.subject, "pin its certificate: tls: { thumbprint: ... }",
@@ -40,7 +44,7 @@ static const struct vim_set licence_set = {"LicenseManager", licence_paths};
 
 /* A free ESXi answers every change with RestrictedVersion. vCenter has its hosts' licences elsewhere, and none of those
  * can be free. */
-static int look_at_licence(const struct examination *x, const struct context *ctx, struct error *err) {
+static int look_at_licence(struct examination *x, const struct context *ctx, struct error *err) {
     cleanup_vim_object struct vim_object object = {0};
     struct hypervisor *hv = x->hv;
     if (hv->vcenter)
@@ -68,7 +72,7 @@ static const struct vim_set host_set = {"HostSystem", host_paths};
 
 static int look_at_host(void *data, struct vim_object *o, struct error *err) {
     (void)err;
-    const struct examination *x = data;
+    struct examination *x = data;
     char name[120] = "", version[32] = "", subject[140];
     int major = 0, minor = 0;
     xml_text(vim_property(o, "name"), name, sizeof name);
@@ -89,11 +93,10 @@ static int look_at_host(void *data, struct vim_object *o, struct error *err) {
     return 0;
 }
 
-static int look_at_hosts(const struct examination *x, const struct context *ctx, struct error *err) {
+static int look_at_hosts(struct examination *x, const struct context *ctx, struct error *err) {
     const struct vsphere_compute *c;
-    struct examination copy = *x;
     return vsphere_compute(x->hv, &c, ctx, err) ||
-                   vim_read_these(x->hv->vim, c->hosts, c->nhosts, &host_set, look_at_host, &copy, ctx, err)
+                   vim_read_these(x->hv->vim, c->hosts, c->nhosts, &host_set, look_at_host, x, ctx, err)
                ? -1
                : 0;
 }
@@ -120,7 +123,7 @@ static const char *what_it_rejects(const struct policy *p) {
     return deaf ? "promiscuous mode" : "";
 }
 
-static void judge(const struct examination *x, const char *name, const struct policy *p, bool distributed) {
+static void judge(struct examination *x, const char *name, const struct policy *p, bool distributed) {
     char subject[160];
     snprintf(subject, sizeof subject, "port group %s", name);
     const char *rejected = what_it_rejects(p);
@@ -191,8 +194,7 @@ static int take_info(void *data, struct vim_object *o, struct error *err) {
     return 0;
 }
 
-static int read_standard(const struct examination *x, struct standard *s, const struct context *ctx,
-                         struct error *err) {
+static int read_standard(struct examination *x, struct standard *s, const struct context *ctx, struct error *err) {
     struct vsphere_systems systems = {0};
     int failed = vsphere_network_systems(x->hv, &systems, ctx, err) ||
                  vim_read_these(x->hv->vim, systems.items, systems.n, &info_set, take_info, s, ctx, err);
@@ -200,8 +202,7 @@ static int read_standard(const struct examination *x, struct standard *s, const 
     return failed ? -1 : 0;
 }
 
-static int look_at_standard(const struct examination *x, const char *name, const struct context *ctx,
-                            struct error *err) {
+static int look_at_standard(struct examination *x, const char *name, const struct context *ctx, struct error *err) {
     struct standard s = {.name = name, .policy = {-1, -1, -1}};
     if (read_standard(x, &s, ctx, err))
         return -1;
@@ -219,7 +220,7 @@ static const char *const group_paths[] = {"config.defaultPortConfig", NULL};
 static const struct vim_set group_set = {"DistributedVirtualPortgroup", group_paths};
 
 /* Both are there from 6.6 on, and the newer one counts. */
-static int look_at_distributed(const struct examination *x, const struct vsphere_network *n, const struct context *ctx,
+static int look_at_distributed(struct examination *x, const struct vsphere_network *n, const struct context *ctx,
                                struct error *err) {
     cleanup_vim_object struct vim_object object = {0};
     struct policy p = {-1, -1, -1};
@@ -237,7 +238,7 @@ static int look_at_distributed(const struct examination *x, const struct vsphere
 }
 
 /* nestor's own port group will be fit; the switch must be there. */
-static int look_at_switch(const struct examination *x, const struct context *ctx, struct error *err) {
+static int look_at_switch(struct examination *x, const struct context *ctx, struct error *err) {
     struct standard s = {.vswitch = x->hv->settings.vswitch};
     char subject[160];
     bool distributed = false;
@@ -255,7 +256,7 @@ static int look_at_switch(const struct examination *x, const struct context *ctx
     return 0;
 }
 
-static int look_at_network(const struct examination *x, const struct context *ctx, struct error *err) {
+static int look_at_network(struct examination *x, const struct context *ctx, struct error *err) {
     const struct vsphere_network *n;
     if (x->hv->settings.vswitch)
         return look_at_switch(x, ctx, err);
@@ -268,14 +269,40 @@ static int look_at_network(const struct examination *x, const struct context *ct
     return n->name ? look_at_standard(x, n->name, ctx, err) : 0;
 }
 
+/* --- all of it --- */
+
+enum look { LOOK_TRUST, LOOK_LICENCE, LOOK_HOSTS, LOOK_NETWORK, LOOK_MAX };
+
+static int take_trust(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    (void)hv;
+    return look_at_trust((struct examination *)data + LOOK_TRUST, ctx, err);
+}
+static int take_licence(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    (void)hv;
+    return look_at_licence((struct examination *)data + LOOK_LICENCE, ctx, err);
+}
+static int take_hosts(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    (void)hv;
+    return look_at_hosts((struct examination *)data + LOOK_HOSTS, ctx, err);
+}
+static int take_network(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    (void)hv;
+    return look_at_network((struct examination *)data + LOOK_NETWORK, ctx, err);
+}
+
 int vsphere_examine(struct hypervisor *hv, finding_fn fn, void *data, const struct context *ctx, struct error *err) {
-    static int (*const looks[])(const struct examination *, const struct context *,
-                                struct error *) = {look_at_trust, look_at_licence, look_at_hosts, look_at_network};
-    const struct examination x = {hv, fn, data};
+    static const vsphere_look looks[] = {take_trust, take_licence, take_hosts, take_network, NULL};
+    struct examination all[LOOK_MAX];
     if (context_check(ctx, hv->config.subject, "examining it", err))
         return -1;
-    for (size_t i = 0; i < sizeof looks / sizeof *looks; i++)
-        if (looks[i](&x, ctx, err))
-            return -1;
-    return 0;
+    for (int i = 0; i < LOOK_MAX; i++)
+        all[i] = (struct examination){.hv = hv};
+    int failed = vsphere_look_at_once(hv, looks, all, ctx, err);
+    for (int i = 0; i < LOOK_MAX; i++) {
+        for (size_t k = 0; !failed && k < all[i].n; k++)
+            fn(data, &all[i].items[k]);
+        free(all[i].items);
+        arena_free(&all[i].arena);
+    }
+    return failed;
 }

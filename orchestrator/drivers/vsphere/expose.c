@@ -81,7 +81,8 @@ static int put_hardware(struct hypervisor *hv, struct soap_request *r, const str
         vsphere_put_vhv(r, nested);
     if (!vm->digest[0])
         vsphere_put_digest(r, spec);
-    soap_flag(r, "nestedHVEnabled", nested);
+    if (nested || vm->exposed) /* old hardware need not know the setting */
+        soap_flag(r, "nestedHVEnabled", nested);
     soap_close(r);
     return 0;
 }
