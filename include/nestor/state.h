@@ -61,6 +61,10 @@ int state_lab_each(struct state *s, void (*fn)(void *data, const struct lab_reco
  * `removing`. id[17] out. */
 int state_lab_put(struct state *s, const char *name, const char *file, const char *spec, size_t spec_len,
                   char id[LAB_ID_LEN + 1], struct error *err) NESTOR_CHECKED;
+/* Inserts a lab that was made by a nestor whose state is lost, with the id its machines carry. ERR_EXISTS if a lab of
+ * that name, with another id, is there. */
+int state_lab_adopt(struct state *s, const char *lab_id, const char *name, const char *file, const char *spec,
+                    size_t spec_len, struct error *err) NESTOR_CHECKED;
 int state_lab_set_removing(struct state *s, const char *lab_id, struct error *err) NESTOR_CHECKED;
 /* Forgets the lab, its hosts, machines and evidence, in one transaction. Its runs and journal stay as history (the
  * newest 10,000 entries of all labs). */

@@ -1,4 +1,4 @@
-#include "cli/cli.h"
+#include "cli/ask.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -79,6 +79,7 @@ static bool is_word(const char *word, const char *a, const char *b, const char *
 int cli_main(int argc, char **argv) {
     struct cli cli = {.color = isatty(STDOUT_FILENO) && !getenv("NO_COLOR"), .live = isatty(STDERR_FILENO)};
     struct error err = {0};
+    struct asking asking;
     const char *term = getenv("TERM");
     if (term && strcmp(term, "dumb") == 0)
         cli.live = cli.color = false;
@@ -100,11 +101,14 @@ int cli_main(int argc, char **argv) {
             help_print(stdout);
         return NESTOR_DONE;
     }
+    asking_begin(&asking, &cli.ctx);
+    cli.asking = &asking;
     int code = catch_signals(&cli, &err) ? -1 : run_command(&cli, argc, argv, &err);
     if (code < 0) {
         error_print(&err, isatty(STDERR_FILENO) && !getenv("NO_COLOR"), stderr);
         code = exit_code_of(&err);
     }
+    asking_end(&asking);
     if (fflush(stdout) != 0 && errno != EPIPE && code == NESTOR_DONE)
         code = NESTOR_FAILED;
     return code;

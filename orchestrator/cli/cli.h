@@ -59,8 +59,9 @@ struct cli {
     struct context ctx; /* no deadline, the cancel token Ctrl-C fires */
     struct cancel cancel;
     bool quiet;
-    bool color; /* stdout is a terminal and NO_COLOR is unset */
-    bool live;  /* stderr is a terminal: progress may redraw */
+    bool color;            /* stdout is a terminal and NO_COLOR is unset */
+    bool live;             /* stderr is a terminal: progress may redraw */
+    struct asking *asking; /* who is asked for secrets (ask.h) */
 };
 
 extern const struct cli_command *const commands[]; /* ends with NULL, in the order of the help */

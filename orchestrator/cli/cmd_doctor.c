@@ -15,11 +15,14 @@
 #define GIB ((uint64_t)1 << 30)
 
 struct doctor_options {
-    const char *host;
+    const char *host, *file;
     bool json;
 };
 static const struct option_spec options[] = {
-    {"host", 0, OPTION_STRING, offsetof(struct doctor_options, host), "NAME", "only this host of the lab file"},
+    {"host", 0, OPTION_STRING, offsetof(struct doctor_options, host), "NAME",
+     "only this host of the lab file, and nothing else"},
+    {"file", 'f', OPTION_STRING, offsetof(struct doctor_options, file), "FILE",
+     "the lab file; with --host the default is " HOSTS_FILE},
     {"json", 0, OPTION_FLAG, offsetof(struct doctor_options, json), NULL, "the findings as JSON"},
     {0},
 };
@@ -198,68 +201,70 @@ static void tell_capability(struct doctor *d, const struct known_host *host, con
     tell(d, OK, host->subject, NULL, "%u CPUs, %s memory and %s disk free", c->cpus, memory, disk);
 }
 
+static void tell_finding(void *data, const struct finding *f) {
+    static const enum verdict verdict[] = {OK, WARN, FAIL};
+    tell(data, verdict[f->kind], f->subject, f->mend, "%s", f->text);
+}
+
 static void check_host(struct doctor *d, const struct known_host *host) {
-    struct context ctx = context_timeout(&d->cli->ctx, HOST_MS);
+    struct context ctx = context_timeout(&d->cli->ctx, HOST_OPEN_MS);
     struct hypervisor *hv = NULL;
     struct capability c;
     struct error why = {0};
     const char *home = nestor_home(&why);
-    if (!home || host_open(host, home, &hv, &ctx, &why) || host->driver->check(hv, &c, &ctx, &why))
+    int failed = !home || host_open(d->cli, host, home, &hv, &ctx, &why);
+    ctx = context_timeout(&d->cli->ctx, HOST_MS);
+    if (failed || host->driver->check(hv, &c, &ctx, &why)) {
         tell_error(d, FAIL, host->subject, &why);
-    else
+    } else {
         tell_capability(d, host, &c);
+        if (host->driver->examine && host->driver->examine(hv, tell_finding, d, &ctx, &why))
+            tell_error(d, FAIL, host->subject, &why);
+    }
     if (hv)
         host->driver->close(hv);
 }
 
-static int find_hosts(const char *file, struct known_hosts *hosts, struct error *err) {
-    struct lab *lab = NULL;
-    struct diagnostics diags = {0};
-    if (!file) {
-        hosts_add_local(hosts);
-        return 0;
-    }
-    int failed = lab_load(file, &lab, &diags, err);
+static int find_hosts(struct doctor *d, const char *file, struct known_hosts *hosts, struct error *err) {
+    if (file)
+        return hosts_from_file(d->cli, file, hosts, NULL, err);
+    hosts_add_local(hosts);
+    return 0;
+}
+
+/* One host alone. */
+static int examine_host(struct doctor *d, const char *file, const char *name, struct error *err) {
+    struct known_hosts hosts = {0};
+    const struct known_host *host;
+    file = file ? file : HOSTS_FILE;
+    int failed = find_hosts(d, file, &hosts, err) || hosts_find(&hosts, name, file, &host, err) ? -1 : 0;
     if (!failed)
-        hosts_add_lab(hosts, lab);
-    diagnostics_free(&diags);
-    lab_free(lab);
+        check_host(d, host);
+    hosts_free(&hosts);
     return failed;
 }
 
-static int check_hosts(struct doctor *d, const struct known_hosts *hosts, const char *only, struct error *err) {
-    size_t n = 0;
-    for (size_t i = 0; i < hosts->n; i++) {
-        if (only && strcmp(hosts->items[i].name, only) != 0)
-            continue;
-        check_host(d, &hosts->items[i]);
-        n++;
-    }
-    if (n || !only)
-        return 0;
-    return error_set(err, ERR_NOT_FOUND, only, "there is no host of that name in the lab file");
-}
-
-static int examine(struct doctor *d, const char *file, const char *only, struct error *err) {
+static int examine(struct doctor *d, const char *file, struct error *err) {
     struct known_hosts hosts = {0};
-    if (find_hosts(file, &hosts, err))
+    if (find_hosts(d, file, &hosts, err))
         return -1;
     check_build(d);
     check_folder(d, "state directory", nestor_home, GIB);
     check_folder(d, "image cache", nestor_cache, 4 * GIB);
     check_state(d);
     check_programs(d);
-    int failed = check_hosts(d, &hosts, only, err);
-    if (!failed)
-        check_images(d);
+    for (size_t i = 0; i < hosts.n; i++)
+        check_host(d, &hosts.items[i]);
+    check_images(d);
     hosts_free(&hosts);
-    return failed;
+    return 0;
 }
 
 static int run(struct cli *cli, const void *opts, int argc, char **argv, struct error *err) {
     const struct doctor_options *o = opts;
     struct doctor d = {.cli = cli, .json = o->json ? json_array() : NULL};
-    int failed = examine(&d, argc ? argv[0] : NULL, o->host, err);
+    const char *file = argc ? argv[0] : o->file;
+    int failed = o->host ? examine_host(&d, file, o->host, err) : examine(&d, file, err);
     if (d.json && !failed)
         json_print(json_pack("{s:b, s:O}", "ok", d.counts[FAIL] == 0, "findings", d.json), stdout);
     else if (!failed)
@@ -279,7 +284,8 @@ const struct cli_command cmd_doctor = {
     .max_args = 1,
     .details =
         "Programs, directories, database, images, and of each host whether it can nest and how fast. Without FILE\n"
-        "the host is this machine. Changes nothing. Exits with 1 if something has to be mended first.",
-    .examples = "  nestor doctor\n  nestor doctor lab.yaml --host esx",
+        "the host is this machine. With --host only that one is looked at, and what a lab needs of it.\n"
+        "Changes nothing. Exits with 1 if something has to be mended first.",
+    .examples = "  nestor doctor\n  nestor doctor --host esx\n  nestor doctor --host vc --file lab.yaml --json",
     .run = run,
 };

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/ask.h"
 #include "cli/lab_work.h"
 
 struct down_options {
@@ -40,7 +41,9 @@ static int take_down(struct session *s, const struct down_options *o, struct err
     if (state_lab_set_removing(s->state, s->lab_id, err))
         goto out;
     progress = progress_open(stderr, cli->live, cli->live && cli->color, cli->quiet);
+    asking_board(cli->asking, progress);
     code = work_run(s, plan, NULL, 0, progress, &result, err);
+    asking_board(cli->asking, NULL);
     progress_close(progress);
     if (code == 0)
         code = forget(s, err);

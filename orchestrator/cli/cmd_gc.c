@@ -13,7 +13,6 @@
 #include "ui/text.h"
 #include "ui/ui.h"
 
-#define HOST_MS 60000
 #define REMOVE_MS 120000
 
 struct gc_options {
@@ -73,11 +72,11 @@ static void take_observation(struct collection *c, const struct known_host *host
 }
 
 static void ask_host(struct collection *c, const struct known_host *host) {
-    struct context ctx = context_timeout(&c->cli->ctx, HOST_MS);
+    struct context ctx = context_timeout(&c->cli->ctx, HOST_OPEN_MS);
     struct hypervisor *hv = NULL;
     struct observation *seen = NULL;
     struct error why = {0};
-    if (host_open(host, c->home, &hv, &ctx, &why) || host->driver->observe(hv, NULL, &seen, &ctx, &why)) {
+    if (host_open(c->cli, host, c->home, &hv, &ctx, &why) || host->driver->observe(hv, NULL, &seen, &ctx, &why)) {
         error_print(&why, c->cli->color, stderr);
         c->nunasked++;
     } else {
@@ -197,7 +196,7 @@ static int remove_machine(const struct collection *c, const struct orphan *o, st
     struct context ctx = context_timeout(&c->cli->ctx, REMOVE_MS);
     const struct tag tag = {.lab_id = o->lab_id, .path = o->path};
     struct hypervisor *hv = NULL;
-    int failed = host_open(o->host, c->home, &hv, &ctx, err) || o->host->driver->remove(hv, &tag, &ctx, err);
+    int failed = host_open(c->cli, o->host, c->home, &hv, &ctx, err) || o->host->driver->remove(hv, &tag, &ctx, err);
     if (!failed && o->host->driver->prune)
         failed = o->host->driver->prune(hv, &ctx, err);
     if (hv)

@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "cli/recorded.h"
+#include "nestor/driver.h"
 #include "nestor/image.h"
 #include "nestor/state.h"
 #include "ui/text.h"
@@ -144,11 +145,24 @@ static bool is_made_from(const char *template, const char *image) {
     return begins && (!image[n] || (image[n] == '-' && strspn(image + n + 1, "0123456789abcdef") == 12));
 }
 
+/* Whether what it is made from is a template of its hypervisor, and no image of this machine. */
+static bool is_from_there(const struct lab_contents *c, const struct machine_record *m) {
+    const char *around = "";
+    for (size_t i = 0; i < c->nmachines; i++)
+        if (strcmp(c->machines[i].path, m->parent) == 0)
+            around = c->machines[i].hypervisor;
+    for (size_t i = 0; i < c->nhosts && !m->parent[0]; i++)
+        if (strcmp(c->hosts[i].name, m->host) == 0)
+            around = c->hosts[i].driver;
+    const struct driver *driver = driver_find(around);
+    return driver && driver->features & DRIVER_TEMPLATES;
+}
+
 /* Clones stand on their image's file: as long as one is recorded, the image stays. */
 static int refuse_if_used(void *data, const struct lab_record *lab, const struct lab_contents *c, struct error *err) {
     const char *name = data;
     for (size_t i = 0; i < c->nmachines; i++) {
-        if (!is_made_from(c->machines[i].template, name))
+        if (!is_made_from(c->machines[i].template, name) || is_from_there(c, &c->machines[i]))
             continue;
         error_set(err, ERR_CONFLICT, name, "%s is made from it", c->machines[i].path);
         return error_mend(err, "take that lab down first: nestor down %s", lab->name);

@@ -29,6 +29,14 @@ static char *dotted(const char *path) {
     return copy;
 }
 
+/* The machine that one has to go through; LAB_NONE: none. What is spoken to at its address is not gone through. */
+static uint32_t jump_of(const struct inventory *inv, const struct row *row) {
+    uint32_t r = row->parent;
+    while (r != LAB_NONE && row_is_by_address(&inv->rows[r]))
+        r = inv->rows[r].parent;
+    return r;
+}
+
 static void add_machine(const struct session *s, const struct row *row, const char *key, const char *known,
                         struct buffer *out) {
     const char *address = row->recorded->address, *colon = strrchr(address, ':');
@@ -42,8 +50,9 @@ static void add_machine(const struct session *s, const struct row *row, const ch
                   "    UserKnownHostsFile \"%s\"\n    GlobalKnownHostsFile /dev/null\n    StrictHostKeyChecking yes\n"
                   "    HostKeyAlgorithms ssh-ed25519\n",
                   row->path, key, known);
-    if (row->parent != LAB_NONE) {
-        cleanup_free char *jump = dotted(s->inv->rows[row->parent].path);
+    uint32_t through = jump_of(s->inv, row);
+    if (through != LAB_NONE) {
+        cleanup_free char *jump = dotted(s->inv->rows[through].path);
         buffer_printf(out, "    ProxyJump %s\n", jump);
     }
     buffer_putc(out, '\n');

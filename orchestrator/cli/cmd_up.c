@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/ask.h"
 #include "cli/lab_work.h"
 
 struct up_options {
@@ -10,7 +11,8 @@ struct up_options {
 };
 static const struct option_spec options[] = {
     {"yes", 'y', OPTION_FLAG, offsetof(struct up_options, yes), NULL, "do not ask"},
-    {"parallel", 'p', OPTION_NUMBER, offsetof(struct up_options, parallel), "N", "most changes at once (default 64)"},
+    {"parallel", 'p', OPTION_NUMBER, offsetof(struct up_options, parallel), "N",
+     "most changes at once (default 64; more, up to 128, if the hosts take more)"},
     {0},
 };
 
@@ -24,20 +26,25 @@ static void warn_of_other_file(const struct session *s) {
 /* The first up of a lab gives it its id and secret, and with them its machines' names: so it is planned again. */
 static int commit_to(struct session *s, struct event_sink *sink, struct plan **plan, struct error *err) {
     bool first = !s->record;
-    if (!first && (*plan)->nchanges == 0)
-        return session_record(s, err);
+    if (!first && (*plan)->nchanges == 0) /* what was observed stays true: nothing is asked again */
+        return session_record_text(s, err);
     plan_free(*plan);
     *plan = NULL;
     return session_record(s, err) || work_plan_up(s, sink, plan, err) ? -1 : 0;
 }
 
-static void print_result(struct session *s, struct cli *cli) {
-    struct view view;
-    struct error ignored = {0};
+static int look_again(struct session *s, struct error *err) {
     lab_contents_free(s->contents);
     s->contents = NULL;
-    if (state_lab_load(s->state, s->lab_id, &s->contents, &ignored) || session_reach(s, true, NULL, &ignored) ||
-        reach_observe(s->reach, s->inv, GUEST_OBSERVE_MS, &cli->ctx, &ignored) || session_view(s, &view, &ignored))
+    if (state_lab_load(s->state, s->lab_id, &s->contents, err) || session_reach(s, true, NULL, err))
+        return -1;
+    return reach_observe(s->reach, s->inv, GUEST_OBSERVE_MS, &s->cli->ctx, err);
+}
+
+static void print_result(struct session *s, struct cli *cli, bool changed) {
+    struct view view;
+    struct error ignored = {0};
+    if ((changed && look_again(s, &ignored)) || session_view(s, &view, &ignored))
         return; /* the run's own outcome has been told already */
     status_print(&view.lab, cli->color, stdout);
     view_free(&view);
@@ -55,6 +62,7 @@ static int bring_up(struct session *s, const struct up_options *o, struct error 
         plan_print(plan, cli->color, stdout);
     fflush(stdout);
     struct progress *progress = progress_open(stderr, cli->live, cli->live && cli->color, cli->quiet);
+    asking_board(cli->asking, progress);
     struct capability *hosts = xcalloc(s->inv->nhosts, sizeof *hosts);
     bool nothing = plan->nchanges == 0;
     int code = -1;
@@ -70,15 +78,16 @@ static int bring_up(struct session *s, const struct up_options *o, struct error 
     if (commit_to(s, progress_sink(progress), &plan, err))
         goto out;
     code = nothing ? NESTOR_DONE : work_run(s, plan, hosts, o->parallel, progress, &result, err);
+    asking_board(cli->asking, NULL);
     progress_close(progress);
     progress = NULL;
     if (code < 0)
         code = work_exit_code(cli, &result, err);
     if (!cli->quiet)
-        print_result(s, cli);
+        print_result(s, cli, !nothing);
 out:
-    if (progress)
-        progress_close(progress);
+    asking_board(cli->asking, NULL);
+    progress_close(progress);
     plan_free(plan);
     free(hosts);
     return code;

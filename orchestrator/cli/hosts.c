@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/ask.h"
 #include "cli/recorded.h"
 #include "nestor/transport.h"
 
@@ -59,13 +60,44 @@ void hosts_free(struct known_hosts *hosts) {
     *hosts = (struct known_hosts){0};
 }
 
-int host_open(const struct known_host *host, const char *home, struct hypervisor **ret, const struct context *ctx,
-              struct error *err) {
+int hosts_from_file(const struct cli *cli, const char *file, struct known_hosts *ret, struct lab **ret_lab,
+                    struct error *err) {
+    (void)cli;
+    struct lab *lab = NULL;
+    struct diagnostics diags = {0};
+    int failed = lab_load(file, &lab, &diags, err);
+    diagnostics_free(&diags);
+    if (failed)
+        return -1;
+    hosts_add_lab(ret, lab);
+    if (ret_lab)
+        *ret_lab = steal_ptr(&lab);
+    lab_free(lab);
+    return 0;
+}
+
+int hosts_find(const struct known_hosts *hosts, const char *name, const char *file, const struct known_host **ret,
+               struct error *err) {
+    cleanup_buffer struct buffer names = {0};
+    for (size_t i = 0; i < hosts->n; i++) {
+        if (strcmp(hosts->items[i].name, name) == 0) {
+            *ret = &hosts->items[i];
+            return 0;
+        }
+        buffer_printf(&names, "%s%s", i ? ", " : "", hosts->items[i].name);
+    }
+    error_set(err, ERR_NOT_FOUND, name, "there is no host of that name in the lab file");
+    return error_mend(err, "%s has: %s; another file: --file FILE", file, buffer_str(&names));
+}
+
+int host_open(const struct cli *cli, const struct known_host *host, const char *home, struct hypervisor **ret,
+              const struct context *ctx, struct error *err) {
     struct hypervisor_config config = {.subject = host->subject,
                                        .access = access_local(),
                                        .params = host->params,
                                        .nparams = host->nparams,
                                        .home = home,
-                                       .accelerated = true};
+                                       .accelerated = true,
+                                       .asker = &cli->asking->asker};
     return host->driver->open(&config, ret, ctx, err);
 }

@@ -2,6 +2,7 @@
 #ifndef NESTOR_CLI_HOSTS_H
 #define NESTOR_CLI_HOSTS_H
 
+#include "cli/cli.h"
 #include "nestor/driver.h"
 #include "nestor/state.h"
 
@@ -23,7 +24,18 @@ void hosts_add_lab(struct known_hosts *hosts, const struct lab *lab);
 int hosts_add_recorded(struct known_hosts *hosts, struct state *state, struct error *err) NESTOR_CHECKED;
 void hosts_free(struct known_hosts *hosts);
 
-int host_open(const struct known_host *host, const char *home, struct hypervisor **ret, const struct context *ctx,
-              struct error *err) NESTOR_CHECKED;
+#define HOSTS_FILE "lab.yaml" /* where a host that is named is looked for, if nothing else is said */
+
+/* The hosts of a lab file. *ret_lab (may be NULL) is the caller's to free. */
+int hosts_from_file(const struct cli *cli, const char *file, struct known_hosts *ret, struct lab **ret_lab,
+                    struct error *err) NESTOR_CHECKED;
+/* The host of that name. ERR_NOT_FOUND names those there are. */
+int hosts_find(const struct known_hosts *hosts, const char *name, const char *file, const struct known_host **ret,
+               struct error *err) NESTOR_CHECKED;
+
+/* Opens a host for no lab in particular. Asks for its secrets: HOST_OPEN_MS leaves time to type one. */
+#define HOST_OPEN_MS 120000
+int host_open(const struct cli *cli, const struct known_host *host, const char *home, struct hypervisor **ret,
+              const struct context *ctx, struct error *err) NESTOR_CHECKED;
 
 #endif

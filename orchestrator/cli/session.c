@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/ask.h"
 #include "nestor/file.h"
 
 /* How long a second nestor waits for the first to finish with a lab. */
@@ -139,9 +140,17 @@ static int ensure_secret(struct session *s, struct error *err) {
     return 0;
 }
 
-int session_record(struct session *s, struct error *err) {
+static int put_row(struct session *s, struct error *err) {
     cleanup_free char *file = realpath(s->lab->file, NULL);
-    if (state_lab_put(s->state, s->lab_name, file ? file : "", s->lab->text, s->lab->text_len, s->lab_id, err))
+    return state_lab_put(s->state, s->lab_name, file ? file : "", s->lab->text, s->lab->text_len, s->lab_id, err);
+}
+
+int session_record_text(struct session *s, struct error *err) {
+    return put_row(s, err) || ensure_secret(s, err) ? -1 : 0;
+}
+
+int session_record(struct session *s, struct error *err) {
+    if (put_row(s, err))
         return -1;
     lab_record_free(s->record);
     lab_contents_free(s->contents);
@@ -157,7 +166,10 @@ int session_reach(struct session *s, bool with_lab, struct event_sink *sink, str
     s->inv = NULL;
     if (inventory_build(s->lab_id, s->lab_name, with_lab ? s->lab : NULL, s->contents, &s->inv, err))
         return -1;
-    return reach_open(s->inv, s->home, s->has_secret ? &s->secret : NULL, sink, &s->reach, err);
+    if (reach_open(s->inv, s->home, s->has_secret ? &s->secret : NULL, sink, &s->reach, err))
+        return -1;
+    reach_ask(s->reach, &s->cli->asking->asker);
+    return 0;
 }
 
 void session_close(struct session *s) {

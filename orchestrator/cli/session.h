@@ -37,6 +37,8 @@ int session_from_name(struct session *s, struct cli *cli, const char *name, cons
 bool session_taken_down(const struct session *s, struct error *err);
 /* Writes the lab's row and makes its secret, if that was not done yet. Reloads what is recorded. */
 int session_record(struct session *s, struct error *err) NESTOR_CHECKED;
+/* The same of a lab that is known, without reading anything again: what was planned and observed stays valid. */
+int session_record_text(struct session *s, struct error *err) NESTOR_CHECKED;
 /* Builds the inventory (`with_lab`: what is wanted too) and opens the reach. Replaces earlier ones. */
 int session_reach(struct session *s, bool with_lab, struct event_sink *sink, struct error *err) NESTOR_CHECKED;
 void session_close(struct session *s);

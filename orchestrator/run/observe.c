@@ -7,6 +7,8 @@
 #include "nestor/reach.h"
 
 #define MAX_THREADS 32
+/* A host that does not answer at all; with time to type a password. */
+#define HOST_MS 300000
 
 /* One hypervisor to ask. */
 struct inquiry {
@@ -27,7 +29,7 @@ struct round {
 };
 
 static void ask(struct round *round, struct inquiry *q) {
-    struct context ctx = q->on == LAB_NONE ? *round->ctx : context_timeout(round->ctx, round->guest_ms);
+    struct context ctx = context_timeout(round->ctx, q->on == LAB_NONE ? HOST_MS : round->guest_ms);
     struct hypervisor *hv;
     const struct driver *driver;
     int failed = q->on == LAB_NONE ? reach_host(round->reach, q->host, &hv, &driver, &ctx, &q->error)

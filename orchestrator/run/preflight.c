@@ -6,6 +6,9 @@
 /* Of what a hypervisor has free, this much is left for itself. */
 #define MEMORY_SPARE ((uint64_t)64 << 20)
 
+/* For all that is looked at on one host. */
+#define HOST_MS 300000
+
 static bool wants_nesting(const struct inventory *inv, uint32_t host) {
     for (size_t i = 0; i < inv->nrows; i++)
         if (inv->rows[i].host == host && inv->rows[i].wanted && inv->rows[i].nesting == NESTING_REQUIRED)
@@ -90,20 +93,27 @@ static int check_fitness(const struct inventory *inv, uint32_t host, struct hype
     return x.nunfit ? -1 : 0;
 }
 
+static int check_host(const struct plan *plan, uint32_t host, struct reach *reach, struct capability *ret,
+                      struct event_sink *sink, const struct context *ctx, struct error *err) {
+    const struct inventory *inv = plan->inventory;
+    struct hypervisor *hv;
+    const struct driver *driver;
+    *ret = (struct capability){.memory_free = UINT64_MAX, .disk_free = UINT64_MAX};
+    if (reach_host(reach, host, &hv, &driver, ctx, err) || driver->check(hv, ret, ctx, err) ||
+        check_nesting(inv, host, ret, err) || check_room(plan, host, ret, err) ||
+        check_fitness(inv, host, hv, driver, sink, ctx, err))
+        return -1;
+    if (ret->emulated)
+        event_emit(sink, (struct event){.kind = EVENT_NOTICE, .path = inv->hosts[host].name, .text = ret->detail});
+    return 0;
+}
+
 int run_preflight(const struct plan *plan, struct reach *reach, struct capability *ret_hosts, struct event_sink *sink,
                   const struct context *ctx, struct error *err) {
-    const struct inventory *inv = plan->inventory;
-    for (uint32_t h = 0; h < inv->nhosts; h++) {
-        struct hypervisor *hv;
-        const struct driver *driver;
-        struct capability *c = &ret_hosts[h];
-        *c = (struct capability){.memory_free = UINT64_MAX, .disk_free = UINT64_MAX};
-        if (reach_host(reach, h, &hv, &driver, ctx, err) || driver->check(hv, c, ctx, err) ||
-            check_nesting(inv, h, c, err) || check_room(plan, h, c, err) ||
-            check_fitness(inv, h, hv, driver, sink, ctx, err))
+    for (uint32_t h = 0; h < plan->inventory->nhosts; h++) {
+        struct context host = context_timeout(ctx, HOST_MS);
+        if (check_host(plan, h, reach, &ret_hosts[h], sink, &host, err))
             return -1;
-        if (c->emulated)
-            event_emit(sink, (struct event){.kind = EVENT_NOTICE, .path = inv->hosts[h].name, .text = c->detail});
     }
     return 0;
 }

@@ -259,8 +259,14 @@ static const struct step_action {
     [STEP_PRUNE] = {do_prune, 120, "removing unused images"},
 };
 
+/* Disks are copied within a create: as for an image. */
+static bool copies_disks(const struct work *w, const struct step *s) {
+    const struct machine *m = s->kind == STEP_CREATE ? w->inv->rows[s->row].wanted : NULL;
+    return m && m->full_clone;
+}
+
 static int64_t timeout_ms(const struct work *w, const struct step *s, const struct driver *driver) {
-    int64_t seconds = actions[s->kind].timeout_s;
+    int64_t seconds = actions[copies_disks(w, s) ? STEP_IMAGE : s->kind].timeout_s;
     if (s->kind == STEP_STOP) /* and then there must be time to cut the power */
         seconds += stop_seconds(&w->inv->rows[s->row]);
     if (!seconds) {

@@ -138,7 +138,8 @@ static struct template_draft *find_template(struct resolver *r, const struct wor
 }
 
 static bool is_of_file(const struct resolver *r, const struct template_draft *t) {
-    return t >= r->draft->templates && t < r->draft->templates + r->draft->ntemplates;
+    size_t n = r->draft->ntemplates;
+    return n && t >= r->draft->templates && t < r->draft->templates + n;
 }
 
 /* The name or path of a template that a hypervisor has. */

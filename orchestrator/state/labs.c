@@ -103,6 +103,26 @@ int state_lab_put(struct state *s, const char *name, const char *file, const cha
     return 0;
 }
 
+int state_lab_adopt(struct state *s, const char *lab_id, const char *name, const char *file, const char *spec,
+                    size_t spec_len, struct error *err) {
+    struct lab_record *there = NULL;
+    struct error why = {0};
+    char kept[LAB_ID_LEN + 1];
+    if (state_lab_find(s, name, &there, &why) == 0) {
+        bool same = strcmp(there->id, lab_id) == 0;
+        lab_record_free(there);
+        return same ? 0 : error_set(err, ERR_EXISTS, name, "another lab of that name is there");
+    }
+    if (why.code != ERR_NOT_FOUND) {
+        if (err)
+            *err = why;
+        return -1;
+    }
+    return sql_run(s, SQL_LAB_PUT,
+                   VALUES(text(lab_id), text(name), text(file), text_n(spec, spec_len), integer(clock_unix())), take_id,
+                   kept, err);
+}
+
 int state_lab_set_removing(struct state *s, const char *lab_id, struct error *err) {
     return sql_change_one(s, SQL_LAB_SET_REMOVING, VALUES(text(lab_id)), lab_id, err);
 }

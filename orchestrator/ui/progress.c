@@ -14,11 +14,13 @@ struct progress {
     struct event_sink sink; /* first: the sink is the progress */
     FILE *out;
     bool live, quiet, threaded, closing;
+    bool paused, writing; /* writing: the thread is, without the lock */
     struct look look;
     const struct cancel *cancel;
     pthread_t thread;
     pthread_mutex_t lock; /* for all below and the look */
     pthread_cond_t wake;
+    pthread_cond_t still; /* nothing is being written any more */
     struct board board;
     struct buffer pending; /* lines that are to stay, not yet written */
     struct buffer picture; /* live: as it stands on the screen */
@@ -115,13 +117,18 @@ static void *show(void *data) {
     for (bool closing = false; !closing;) {
         if (!p->closing && (p->live || !p->pending.len))
             wait_tick(p);
+        while (p->paused && !p->closing)
+            pthread_cond_wait(&p->wake, &p->lock);
         closing = p->closing;
         p->look.last = closing;
         (p->live ? show_live : show_plain)(p, &frame);
+        p->writing = true;
         pthread_mutex_unlock(&p->lock);
         write_all(p, &frame);
         buffer_clear(&frame);
         pthread_mutex_lock(&p->lock);
+        p->writing = false;
+        pthread_cond_signal(&p->still);
     }
     pthread_mutex_unlock(&p->lock);
     buffer_free(&frame);
@@ -136,7 +143,7 @@ static void take(struct event_sink *sink, const struct event *e) {
         live_message(e, &p->look, &p->pending);
     else
         plain_event(&p->board, e, active, p->quiet, &p->look, &p->pending);
-    if (!p->threaded) {
+    if (!p->threaded && !p->paused) {
         write_all(p, &p->pending);
         buffer_clear(&p->pending);
     } else if (!p->live && p->pending.len) {
@@ -156,6 +163,7 @@ struct progress *progress_open(FILE *out, bool live, bool color, bool quiet) {
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&p->wake, &monotonic);
+    pthread_cond_init(&p->still, NULL);
     pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&p->lock, NULL);
     fflush(out);
@@ -182,6 +190,32 @@ void progress_watch(struct progress *p, const struct cancel *cancel) {
     pthread_mutex_unlock(&p->lock);
 }
 
+/* The picture is wiped, not left behind: what is asked stands where it was. */
+void progress_pause(struct progress *p) {
+    cleanup_buffer struct buffer wipe = {0};
+    if (!p)
+        return;
+    pthread_mutex_lock(&p->lock);
+    p->paused = true;
+    while (p->writing)
+        pthread_cond_wait(&p->still, &p->lock);
+    if (p->picture.len) {
+        buffer_printf(&wipe, "\033[%zuA\r\033[J", rows_taken(buffer_str(&p->picture), p->look.columns));
+        buffer_clear(&p->picture);
+        write_all(p, &wipe);
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
+void progress_resume(struct progress *p) {
+    if (!p)
+        return;
+    pthread_mutex_lock(&p->lock);
+    p->paused = false;
+    pthread_cond_signal(&p->wake);
+    pthread_mutex_unlock(&p->lock);
+}
+
 void progress_close(struct progress *p) {
     if (!p)
         return;
@@ -195,6 +229,7 @@ void progress_close(struct progress *p) {
     buffer_free(&p->pending);
     buffer_free(&p->picture);
     pthread_cond_destroy(&p->wake);
+    pthread_cond_destroy(&p->still);
     pthread_mutex_destroy(&p->lock);
     free(p);
 }

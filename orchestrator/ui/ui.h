@@ -23,6 +23,10 @@ struct event_sink *progress_sink(struct progress *p);
 void progress_plan(struct progress *p, const struct plan *plan);
 /* Lets the live tree say that it is stopping once cancel (borrowed until close) was fired. Optional. */
 void progress_watch(struct progress *p, const struct cancel *cancel);
+/* Takes the live tree off the screen and writes nothing until progress_resume, so that somebody can be asked something
+ * there. NULL-safe. Not for two threads at once. */
+void progress_pause(struct progress *p);
+void progress_resume(struct progress *p);
 void progress_close(struct progress *p); /* NULL-safe */
 
 /* --- plan_view.c --- */

@@ -32,6 +32,7 @@ static int conforms(void) {
     struct world w;
     world_setup(&w, far);
     world_param(&w, "delay", "2"); /* long enough for threads to meet */
+    world_param(&w, "templates", "tiny");
     const struct conformance_target target = {.driver = far,
                                               .config = w.config,
                                               .image = &w.image,

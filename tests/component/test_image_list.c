@@ -41,8 +41,28 @@ static void list_and_remove_agree(void **state) {
     image_assert_error(&err, ERR_NOT_FOUND, "b", "there is no such image", "nestor image list");
 }
 
+/* What lives on a hypervisor is never looked for here, whatever its name. */
+static void a_template_on_a_hypervisor_is_only_a_name(void **state) {
+    (void)state;
+    const struct template t = {.name = "/DC0/vm/../b c", .on_host = true};
+    struct image *found = NULL, *made = NULL;
+    struct context ctx = image_soon();
+    struct error err = {0};
+    assert_int_equal(image_check(&t, &err), 0);
+    assert_int_equal(image_find(&t, &found, &err), 0);
+    assert_int_equal(image_ensure(&t, true, &made, NULL, &ctx, &err), 0);
+    const struct image *const both[] = {found, made};
+    for (size_t i = 0; i < 2; i++) {
+        assert_string_equal(both[i]->name, "/DC0/vm/../b c");
+        assert_true(!both[i]->disk && !both[i]->format && !both[i]->sha256[0] && !both[i]->virtual_size);
+    }
+    image_free(found);
+    image_free(made);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_template_on_a_hypervisor_is_only_a_name),
         cmocka_unit_test(list_and_remove_agree),
     };
     return cmocka_run_group_tests(tests, image_fixture_begin, image_fixture_end);

@@ -105,6 +105,36 @@ nestor exec box/a/b/c -- hostname
 expect_exit 0
 unset INNER EXPECTED
 
+begin "SSH goes around what is spoken to at its address"
+cat >box.yaml <<END
+lab: box
+hosts: { local: { driver: fake-remote } }
+defaults: { template: t, memory: 64MiB, ready: address }
+machines:
+  a: { hypervisor: fake-remote, memory: 1GiB, machines: { b: { hypervisor: fake-remote, memory: 256MiB, machines: { c: } } } }
+END
+nestor up box.yaml --yes
+expect_exit 0
+nestor ssh --config box
+expect_exit 0
+config=$(cat out)
+grep -q '^Host box/a/b/c ' "$config" || fail "the machine has no alias"
+! grep -q ProxyJump "$config" || fail "it jumps: $(grep ProxyJump "$config")"
+
+begin "many at once, where the host takes as many"
+cat >box.yaml <<END
+lab: box
+hosts: { local: { driver: fake-remote, units: 90, delay: 500 } }
+machines: { m: { count: 90, template: t, memory: 16MiB, ready: running } }
+END
+nestor up box.yaml --yes --quiet
+expect_exit 0
+at_once() {
+    query "SELECT count(*) FROM journal WHERE step = 'create' AND started_at <
+           (SELECT min(ended_at) FROM journal WHERE step = 'create')"
+}
+[ "$(at_once)" -eq 90 ] || fail "$(at_once) at once"
+
 begin "one name on two kinds of host is two templates"
 cat >box.yaml <<END
 lab: box
@@ -118,6 +148,9 @@ nestor up box.yaml --yes
 expect_exit 0
 [ -n "$(ls "$NESTOR_HOME/fake/near/images")" ] || fail "the image was not copied"
 [ -z "$(ls "$world/images")" ] || fail "an image was copied to where it is not needed"
+nestor image rm tiny
+expect_exit 1
+expect_error "tiny: there is no such image" # and not: box/a is made from it
 
 begin "a template that is not there"
 write_remote box "templates: \"a, b\""
@@ -197,5 +230,5 @@ begin "nobody to ask"
 write_remote box "expects: { env: EXPECTED }"
 nestor up box.yaml --yes
 expect_exit 2
-expect_error "host local: " "password: { env: "
+expect_error "'Password at host local' cannot be asked for" "password: { env: "
 nothing_was_made

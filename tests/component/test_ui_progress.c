@@ -315,6 +315,28 @@ static void progress_that_nobody_told_anything_prints_nothing(void **state) {
     assert_string_equal(text, "");
 }
 
+static void while_somebody_is_asked_nothing_is_drawn(void **state) {
+    struct terminal *t = *state;
+    step(t, EVENT_RUN_START, NULL, NULL);
+    step(t, EVENT_STEP_START, "lab/kvm1", "create");
+    wait_for(t, "creating");
+    progress_pause(t->progress);
+    fputs("Password: ", t->out);
+    fflush(t->out);
+    step(t, EVENT_STEP_DONE, "lab/kvm1", "create");
+    wait_for(t, "Password:");
+    while (read_some(t, 300)) /* two ticks: enough for a picture that must not come */
+        ;
+    assert_null(strstr(screen_text(&t->screen), "kvm1"));
+    fputs("\n", t->out);
+    fflush(t->out);
+    progress_resume(t->progress);
+    wait_for(t, "1/");
+    assert_non_null(strstr(screen_text(&t->screen), "Password:"));
+    finish(t);
+    assert_non_null(strstr(screen_text(&t->screen), "Password:"));
+}
+
 int main(void) {
 #define on_terminal(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -328,6 +350,7 @@ int main(void) {
         on_terminal(it_tells_that_it_is_stopping),
         on_terminal(many_threads_may_tell_at_once),
         on_terminal(a_stopped_terminal_stops_nobody),
+        on_terminal(while_somebody_is_asked_nothing_is_drawn),
         cmocka_unit_test(plain_lines_are_there_before_close_returns),
         cmocka_unit_test(progress_that_nobody_told_anything_prints_nothing),
     };

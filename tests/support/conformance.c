@@ -191,6 +191,9 @@ static void table_is_complete(void **state) {
     assert_true(d->open && d->close && d->check && d->observe && d->ensure_image && d->ensure_network);
     assert_true(d->create && d->expose && d->start && d->stop && d->power_cut);
     assert_true(d->address && d->console && d->remove);
+    assert_true(!d->full_clone_units || d->features & DRIVER_FULL_CLONE);
+    for (const struct driver_param *p = d->params; p->key; p++)
+        assert_true(p->help && *p->help && !(p->secret && (p->path || strchr(p->key, '.'))));
     bool snapshots = d->features & DRIVER_SNAPSHOT;
     assert_true(!snapshots == !d->snapshot && !snapshots == !d->revert && !snapshots == !d->drop_snapshot);
 }
@@ -205,6 +208,44 @@ static void check_gives_reasons(void **state) {
         assert_true(strcmp(c.flag, "svm") == 0 || strcmp(c.flag, "vmx") == 0);
     else
         assert_int_not_equal(c.reason[0], '\0');
+}
+
+static void count_finding(void *data, const struct finding *f) {
+    size_t *n = data;
+    ++*n;
+    assert_true(f->kind == FINDING_FINE || f->kind == FINDING_WARNING || f->kind == FINDING_UNFIT);
+    assert_true(f->subject && *f->subject && f->text && *f->text && f->mend);
+    assert_true(f->kind == FINDING_FINE || *f->mend); /* what is not fine can be mended */
+}
+
+static void what_it_examines_is_told(void **state) {
+    struct fixture *f = *state;
+    size_t n = 0, again = 0;
+    NEEDS(f->driver->examine);
+    MUST(f->driver->examine(f->hv, count_finding, &n, in_time(f), &f->err));
+    MUST(f->driver->examine(f->hv, count_finding, &again, in_time(f), &f->err));
+    assert_true(n > 0);
+    assert_int_equal(n, again);
+}
+
+static void a_template_it_does_not_have_is_told(void **state) {
+    struct fixture *f = *state;
+    char name[] = "nestor-conformance-there-is-no-such-template";
+    const struct image image = {.name = name};
+    NEEDS(f->driver->features & DRIVER_TEMPLATES);
+    MUST_FAIL(f->driver->ensure_image(f->hv, &image, NULL, NULL, in_time(f), &f->err), ERR_NOT_FOUND);
+}
+
+static void a_full_clone_is_a_machine_like_others(void **state) {
+    struct fixture *f = *state;
+    struct subject s;
+    NEEDS(f->driver->features & DRIVER_FULL_CLONE);
+    subject_init(f, &s, f->lab, "conf/full")->spec.full_clone = true;
+    create(f, &s);
+    create(f, &s);
+    assert_power(f, &s, POWER_OFF);
+    remove_machine(f, &s);
+    assert_power(f, &s, POWER_ABSENT);
 }
 
 static void closing_nothing_is_fine(void **state) {
@@ -558,14 +599,22 @@ static int try_console(struct call *c) {
 }
 static int try_remove(struct call *c) { return c->f->driver->remove(c->f->hv, &c->on->spec.tag, c->ctx, c->err); }
 
+static void pass_over(void *data, const struct finding *finding) { (void)data, (void)finding; }
+
+static int try_examine(struct call *c) {
+    if (c->f->driver->examine)
+        return c->f->driver->examine(c->f->hv, pass_over, NULL, c->ctx, c->err);
+    return try_check(c); /* it may be left out */
+}
+
 static const struct {
     const char *name;
     int (*call)(struct call *c);
 } tries[] = {
-    {"open", try_open},       {"check", try_check},   {"observe", try_observe}, {"ensure_image", try_image},
-    {"network", try_network}, {"create", try_create}, {"expose", try_expose},   {"start", try_start},
-    {"stop", try_stop},       {"power_cut", try_cut}, {"address", try_address}, {"console", try_console},
-    {"remove", try_remove},
+    {"open", try_open},       {"check", try_check},     {"observe", try_observe}, {"ensure_image", try_image},
+    {"network", try_network}, {"create", try_create},   {"expose", try_expose},   {"start", try_start},
+    {"stop", try_stop},       {"power_cut", try_cut},   {"address", try_address}, {"console", try_console},
+    {"remove", try_remove},   {"examine", try_examine},
 };
 
 static void nothing_happens(struct fixture *f, const struct context *over, enum error_code expected) {
@@ -616,6 +665,9 @@ int conformance_run(const struct conformance_target *target) {
     const struct CMUnitTest tests[] = {
         TEST(table_is_complete),
         TEST(check_gives_reasons),
+        TEST(what_it_examines_is_told),
+        TEST(a_template_it_does_not_have_is_told),
+        TEST(a_full_clone_is_a_machine_like_others),
         TEST(closing_nothing_is_fine),
         TEST(a_new_machine_is_off_and_as_asked),
         TEST(it_starts_and_has_an_address),

@@ -232,6 +232,37 @@ static void the_same_seed_gives_the_same_bytes(void **state) {
     assert_int_equal(a.len, 32 * 1024);
 }
 
+static void the_texts_are_those_of_the_volume(void **state) {
+    (void)state;
+    struct seed seed = image_fixture_seed();
+    seed.extra_user_data = "#!/bin/sh\ntrue\n";
+    struct error err = {0};
+    cleanup_buffer struct buffer volume = {0};
+    struct buffer meta_data = {0}, user_data = {0};
+    assert_int_equal(seed_build(&seed, &volume, &err), 0);
+    assert_int_equal(seed_texts(&seed, &meta_data, &user_data, &err), 0);
+    assert_non_null(memmem(volume.data, volume.len, meta_data.data, meta_data.len));
+    assert_non_null(memmem(volume.data, volume.len, user_data.data, user_data.len));
+    assert_string_equal(meta_data.data,
+                        "instance-id: \"3b2f9a64-5f0c-8b7e-9d1a-0123456789ab\"\nlocal-hostname: web1\n");
+    assert_int_equal(strlen(user_data.data), user_data.len);
+    seed_wipe(&meta_data);
+    seed_wipe(&user_data);
+    assert_null(user_data.data);
+    seed_wipe(&user_data);
+}
+
+static void texts_of_a_bad_seed_are_refused(void **state) {
+    (void)state;
+    struct seed seed = image_fixture_seed();
+    struct error err = {0};
+    struct buffer meta_data = {0}, user_data = {0};
+    seed.hostname = "web 1";
+    assert_int_equal(seed_texts(&seed, &meta_data, &user_data, &err), -1);
+    assert_int_equal(err.code, ERR_USAGE);
+    assert_true(!meta_data.len && !user_data.len);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_that_could_mean_something_else_are_refused),
@@ -244,6 +275,8 @@ int main(void) {
         cmocka_unit_test(base64_has_all_three_endings),
         cmocka_unit_test(the_boundary_occurs_nowhere_else),
         cmocka_unit_test(the_same_seed_gives_the_same_bytes),
+        cmocka_unit_test(the_texts_are_those_of_the_volume),
+        cmocka_unit_test(texts_of_a_bad_seed_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

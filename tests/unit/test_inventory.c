@@ -74,11 +74,71 @@ static void an_observation_touches_only_what_is_on_its_hypervisor(void **state) 
     plan_release(&p);
 }
 
+/* --- the digest --- */
+
+/* Of lab/a, with these keys on a host of this driver. */
+static void digest_of(const char *driver, const char *keys, char out[17]) {
+    struct planned p;
+    cleanup_free char *text = xasprintf("lab: lab\nhosts: { local: { driver: %s } }\n"
+                                        "machines: { a: { template: tiny, %s } }\n",
+                                        driver, keys);
+    plan_prepare(&p, text, "");
+    memcpy(out, p.inv->rows[0].digest, 17);
+    plan_release(&p);
+}
+
+/* Machines are compared with the digest they were made with: these are from before there were other keys. */
+static void a_machine_made_before_keeps_its_digest(void **state) {
+    (void)state;
+    char digest[17];
+    digest_of("fake", "cpus: 2, memory: 1GiB", digest);
+    assert_string_equal(digest, "fc13ae3cabafe52f");
+    digest_of("fake", "ssh: { user: me }, user-data: \"#cloud-config\\n\"", digest);
+    assert_string_equal(digest, "f69106e6d596dae4");
+    digest_of("qemu", "cpus: 2, memory: 1GiB, clone: linked", digest);
+    assert_string_equal(digest, "fc13ae3cabafe52f");
+}
+
+static void what_is_chosen_is_part_of_the_digest(void **state) {
+    (void)state;
+    static const char *const keys[] = {
+        "cpus: 1",
+        "clone: full",
+        "extra-config: { a: b }",
+        "extra-config: { a: c }",
+        "extra-config: { a: b, c: d }",
+        "clone: full, extra-config: { a: b }",
+        "user-data: \"#cloud-config\\na=b\"",
+    };
+    char digests[sizeof keys / sizeof *keys + 1][17];
+    size_t n = sizeof keys / sizeof *keys;
+    for (size_t i = 0; i < n; i++)
+        digest_of("fake-remote", keys[i], digests[i]);
+    digest_of("fake", keys[0], digests[n]); /* a template of the same name, but of this machine */
+    for (size_t i = 0; i <= n; i++)
+        for (size_t k = 0; k < i; k++)
+            assert_string_not_equal(digests[i], digests[k]);
+    char linked[17];
+    digest_of("fake-remote", "clone: linked", linked);
+    assert_string_equal(linked, digests[0]);
+}
+
+static void how_a_guest_hypervisor_is_spoken_to_is_not(void **state) {
+    (void)state;
+    char plain[17], with[17];
+    digest_of("fake-remote", "hypervisor: fake-remote", plain);
+    digest_of("fake-remote", "hypervisor: { driver: fake-remote, password: { env: A } }", with);
+    assert_string_equal(plain, with);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_branch_is_walked_parents_first),
         cmocka_unit_test(what_came_later_is_in_its_branch),
         cmocka_unit_test(an_observation_touches_only_what_is_on_its_hypervisor),
+        cmocka_unit_test(a_machine_made_before_keeps_its_digest),
+        cmocka_unit_test(what_is_chosen_is_part_of_the_digest),
+        cmocka_unit_test(how_a_guest_hypervisor_is_spoken_to_is_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

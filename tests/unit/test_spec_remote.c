@@ -39,6 +39,9 @@ static void one_name_here_and_there_is_two_templates(void **state) {
     assert_ptr_equal(template_of(lab, "x/c"), template_of(lab, "x/a"));
     assert_string_equal(template_of(lab, "x/b")->name, "tiny");
     lab_free(lab);
+    lab = spec_good(BOTH "defaults: { template: tiny }\nmachines: { b: { host: here }, a: { host: vc } }\n");
+    assert_true(template_of(lab, "x/a")->on_host && !template_of(lab, "x/b")->on_host);
+    lab_free(lab);
 }
 
 static void what_a_machine_runs_in_says_where_templates_are(void **state) {

@@ -65,6 +65,26 @@ static void put_of_a_known_name_keeps_the_id_and_takes_removing_back(void **stat
     lab_record_free(r);
 }
 
+static void an_adopted_lab_keeps_the_id_of_its_machines(void **state) {
+    struct state_fixture *f = *state;
+    struct error err = {0};
+    char id[LAB_ID_LEN + 1];
+    assert_int_equal(state_lab_adopt(f->state, "00112233aabbccdd", "lost", "/l.yaml", "text", 4, &err), 0);
+    struct lab_record *r = find(f->state, "lost");
+    assert_string_equal(r->id, "00112233aabbccdd");
+    assert_string_equal(r->spec, "text");
+    lab_record_free(r);
+    assert_int_equal(state_lab_adopt(f->state, "00112233aabbccdd", "lost", "", "", 0, &err), 0); /* it is there */
+    assert_int_equal(state_lab_put(f->state, "lost", "/l.yaml", "new", 3, id, &err), 0);
+    assert_string_equal(id, "00112233aabbccdd");
+    assert_int_equal(state_lab_adopt(f->state, "ffffffffffffffff", "lost", "", "", 0, &err), -1);
+    assert_int_equal(err.code, ERR_EXISTS);
+    assert_string_equal(err.subject, "lost");
+    r = find(f->state, "lost");
+    assert_string_equal(r->spec, "new");
+    lab_record_free(r);
+}
+
 static void unknown_lab_is_told_with_those_there_are(void **state) {
     struct state_fixture *f = *state;
     struct lab_record *r = NULL;
@@ -395,6 +415,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         STATE_TEST(lab_is_found_again_with_its_spec_byte_for_byte),
         STATE_TEST(put_of_a_known_name_keeps_the_id_and_takes_removing_back),
+        STATE_TEST(an_adopted_lab_keeps_the_id_of_its_machines),
         STATE_TEST(unknown_lab_is_told_with_those_there_are),
         STATE_TEST(each_lab_by_name_and_may_be_deleted_meanwhile),
         STATE_TEST(removing_an_unknown_lab_is_our_own_mistake),

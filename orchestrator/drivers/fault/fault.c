@@ -155,7 +155,13 @@ static int fault_connect(struct hypervisor *hv, const struct machine_spec *spec,
 
 static int fault_examine(struct hypervisor *hv, finding_fn fn, void *data, const struct context *ctx,
                          struct error *err) {
-    return hv->driver->examine ? WITH_FAULTS(FAULT_EXAMINE, hv->subject, examine(hv->inner, fn, data, ctx, err)) : 0;
+    static const struct finding nothing = {FINDING_FINE, "wrapped driver", "it examines nothing", ""};
+    if (hv->driver->examine)
+        return WITH_FAULTS(FAULT_EXAMINE, hv->subject, examine(hv->inner, fn, data, ctx, err));
+    if (context_check(ctx, hv->subject, "examining it", err))
+        return -1;
+    fn(data, &nothing);
+    return 0;
 }
 
 static int fault_prepare(struct hypervisor *hv, bool undo, struct buffer *report, const struct context *ctx,
