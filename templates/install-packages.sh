@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the Debian packages of the given purposes (build run images tests) that are missing; does nothing, and needs no
+# Installs the Debian packages of the given purposes (see packages.txt) that are missing; does nothing, and needs no
 # rights, when all are there.
 set -eu
 

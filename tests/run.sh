@@ -10,7 +10,16 @@ quick=
 step() { printf '\n==> [%s] %s\n' "$(date +%H:%M:%S)" "$*"; }
 
 step "Packages"
-sh templates/install-packages.sh build run images tests
+if [ -n "$quick" ]; then
+    sh templates/install-packages.sh build run images tests
+else
+    sh templates/install-packages.sh build run images tests vcsim
+    step "vcsim, the simulator of vCenter and ESXi (once; some minutes, then cached)"
+    sh tests/support/vcsim_build.sh || [ $? -eq 77 ]
+fi
+# Where it is not, tests that need it are skipped.
+vcsim=$(sh tests/support/vcsim_build.sh --where)
+[ -n "${NESTOR_VCSIM:-}" ] || [ ! -x "$vcsim/vcsim" ] || export NESTOR_VCSIM="$vcsim/vcsim" NESTOR_GOVC="$vcsim/govc"
 
 step "Building with AddressSanitizer and UndefinedBehaviorSanitizer"
 cmake --preset dev >/dev/null

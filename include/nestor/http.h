@@ -53,8 +53,9 @@ struct http_request {
 };
 
 struct http_reply {
-    long status; /* 200 ... */
-    struct buffer body;
+    long status;        /* 200 ... */
+    struct buffer body; /* as it was sent, never unpacked. If the server gave neither a length nor chunks, it ends where
+                         * the connection did, and may have been cut */
 };
 void http_reply_free(struct http_reply *r); /* empties it; NULL-safe */
 #define cleanup_http_reply __attribute__((cleanup(http_reply_free)))

@@ -44,8 +44,8 @@ struct https_proof {
 /* Makes the handshake that is about to begin prove the server: ssl_ctx is what CURLOPT_SSL_CTX_FUNCTION is given. The
  * proof stays until the connection is closed. False: OpenSSL failed. */
 bool https_proof_begin(struct https_proof *p, void *ssl_ctx);
-/* ERR_AUTH about a certificate that did not do. */
-int https_proof_error(const struct https_proof *p, const char *subject, struct error *err);
+/* ERR_AUTH about a certificate that did not do; why: if it was not the proof that refused it. */
+int https_proof_error(const struct https_proof *p, const char *why, const char *subject, struct error *err);
 
 /* --- cookies (https_cookies.c) --- */
 
@@ -88,6 +88,8 @@ struct https_connection {
     char message[CURL_ERROR_SIZE];
 };
 struct https_connection *https_connection_new(struct http *h);
+/* Closes its connection and gives back what libcurl needs for one. */
+void https_connection_close(struct https_connection *c);
 void https_connection_free(struct https_connection *c);
 static inline bool https_connection_is_kept(const struct https_connection *c) { return c->fd >= 0; }
 /* http_perform on this connection, or on a new one in its place. */
@@ -103,6 +105,7 @@ struct https_pool {
     uint32_t made, max;
     struct https_connection *kept;   /* idle, the last used first */
     struct https_connection *bare;   /* idle, without a connection */
+    int64_t swept_at;                /* when those that were kept for too long were last looked for */
     struct https_turn *first, *last; /* those who wait, in the order they came */
 };
 void https_pool_init(struct https_pool *p, uint32_t max);

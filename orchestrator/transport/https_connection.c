@@ -148,14 +148,22 @@ struct https_connection *https_connection_new(struct http *h) {
     return c;
 }
 
-void https_connection_free(struct https_connection *c) {
+void https_connection_close(struct https_connection *c) {
     curl_easy_cleanup(c->easy);
     curl_multi_cleanup(c->multi);
+    c->easy = NULL;
+    c->multi = NULL;
+    c->fd = -1;
+    free(c->path);
+    c->path = NULL;
+}
+
+void https_connection_free(struct https_connection *c) {
+    https_connection_close(c);
     if (c->cookie_line.data)
         explicit_bzero(c->cookie_line.data, c->cookie_line.cap);
     buffer_free(&c->cookie_line);
     free(c->lines);
-    free(c->path);
     free(c);
 }
 
@@ -220,10 +228,7 @@ static int prepare(struct https_connection *c, struct error *err) {
         rc = CURLE_FAILED_INIT;
     if (!rc)
         return 0;
-    curl_easy_cleanup(c->easy);
-    c->easy = NULL;
-    curl_multi_cleanup(c->multi);
-    c->multi = NULL;
+    https_connection_close(c);
     return error_set(err, ERR_INTERNAL, c->http->config.subject, "libcurl: %s", curl_easy_strerror(rc));
 }
 
@@ -277,7 +282,7 @@ static CURLcode set_method(struct https_connection *c, const struct http_request
     if (get || head)
         return rc;
     SET(CURLOPT_POSTFIELDS, r->body ? r->body : "");
-    SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body_len);
+    SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)(r->body ? r->body_len : 0));
     return rc;
 }
 
@@ -318,6 +323,8 @@ static int drive(struct https_connection *c, CURLcode *ret_rc, struct error *err
         CURLMcode rc = curl_multi_perform(c->multi, &running);
         if (rc)
             return error_set(err, ERR_INTERNAL, c->http->config.subject, "libcurl: %s", curl_multi_strerror(rc));
+        if (c->now->told)
+            return -1;
         const CURLMsg *message = running ? NULL : curl_multi_info_read(c->multi, &messages);
         if (message) {
             *ret_rc = message->data.result;
@@ -342,7 +349,9 @@ static int connect_error(const struct https_connection *c, struct error *err) {
     long errnum = c->now->socket_errno;
     if (c->now->opened)
         curl_easy_getinfo(c->easy, CURLINFO_OS_ERRNO, &errnum);
-    error_set_errno(err, (int)errnum, c->http->config.subject, "cannot connect to %.200s", c->http->origin);
+    /* libcurl's words say to where: to one of the server's addresses, or to a proxy. */
+    error_set_errno(err, (int)errnum, c->http->config.subject, "cannot connect to %.200s%s%s", c->http->origin,
+                    c->message[0] ? ": " : "", c->message);
     if (err)
         err->native = 0;
     if (err && err->code == ERR_TIMEOUT) /* ETIMEDOUT: the kernel's patience, not the caller's */
@@ -379,12 +388,10 @@ static int other_error(const struct https_connection *c, CURLcode rc, struct err
 static int exchange_error(const struct https_connection *c, CURLcode rc, struct error *err) {
     const struct https_exchange *e = c->now;
     const char *subject = c->http->config.subject;
-    if (e->told)
-        return -1;
     if (e->again)
         return lost_error(c, "it ended after the request was sent and before a reply came", err);
     if (e->unproved || c->proof.refused || rc == CURLE_PEER_FAILED_VERIFICATION)
-        return https_proof_error(&c->proof, subject, err);
+        return https_proof_error(&c->proof, c->message, subject, err);
     /* A line over CURL_MAX_HTTP_HEADER is no memory to libcurl. */
     if (e->head > HEAD_MAX || (e->begun && rc == CURLE_OUT_OF_MEMORY))
         return error_set(err, ERR_PROTOCOL, subject, "its reply's head is larger than %zu bytes", HEAD_MAX);

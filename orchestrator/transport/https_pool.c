@@ -1,11 +1,14 @@
 /* Connections are made up to a number, and then waited for. The one that was used last is taken first, so that those
- * nobody needs grow old. Whoever waits gets the next free one from hand to hand, in the order of coming. */
+ * nobody needs grow old, and are closed. Whoever waits gets the next free one from hand to hand, in the order of
+ * coming. */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "transport/https.h"
+
+#define SWEEP_MS 1000
 
 /* On the stack of the thread that waits. */
 struct https_turn {
@@ -90,22 +93,47 @@ int https_pool_take(struct http *h, struct https_connection **ret, const struct 
     return *ret ? 0 : wait_turn(h, ret, ctx, err);
 }
 
-void https_pool_give(struct http *h, struct https_connection *c) {
-    struct https_pool *p = &h->pool;
-    pthread_mutex_lock(&p->lock);
+/* Under the lock: to whoever waits first, or back. */
+static void hand_on(struct https_pool *p, struct https_connection *c) {
     struct https_turn *t = p->first;
-    if (t) {
-        p->first = t->next;
-        if (!p->first)
-            p->last = NULL;
-        t->given = c;
-        uint64_t one = 1;
-        ssize_t ignored = write(t->fd, &one, sizeof one); /* under the lock: afterwards the turn may be gone */
-        (void)ignored;
-    } else {
+    if (!t) {
         push(https_connection_is_kept(c) ? &p->kept : &p->bare, c);
+        return;
     }
-    pthread_mutex_unlock(&p->lock);
+    p->first = t->next;
+    if (!p->first)
+        p->last = NULL;
+    t->given = c;
+    uint64_t one = 1;
+    ssize_t ignored = write(t->fd, &one, sizeof one); /* under the lock: afterwards the turn may be gone */
+    (void)ignored;
+}
+
+/* Under the lock: those that are kept for too long, now and then. The last used is first, so they are the end. */
+static struct https_connection *take_old(struct http *h) {
+    int64_t now = clock_ms();
+    struct https_connection **at = &h->pool.kept;
+    if (now - h->pool.swept_at < SWEEP_MS)
+        return NULL;
+    h->pool.swept_at = now;
+    while (*at && now - (*at)->used_at <= h->idle_ms)
+        at = &(*at)->next;
+    struct https_connection *old = *at;
+    *at = NULL;
+    return old;
+}
+
+void https_pool_give(struct http *h, struct https_connection *c) {
+    pthread_mutex_lock(&h->pool.lock);
+    hand_on(&h->pool, c);
+    struct https_connection *old = take_old(h);
+    pthread_mutex_unlock(&h->pool.lock);
+    while ((c = pop(&old))) {
+        https_connection_close(c);
+        pthread_mutex_lock(&h->pool.lock);
+        hand_on(&h->pool, c);
+        pthread_mutex_unlock(&h->pool.lock);
+    }
 }
 
 void https_pool_init(struct https_pool *p, uint32_t max) {

@@ -155,8 +155,7 @@ static int verify(X509_STORE_CTX *chain, void *data) {
     }
     p->refused = !p->proved;
     p->reason = X509_STORE_CTX_get_error(chain);
-    if (p->refused)
-        note_certificate(p, leaf);
+    note_certificate(p, leaf);
     return p->proved;
 }
 
@@ -222,14 +221,14 @@ static int pin_error(const struct https_proof *p, const char *subject, struct er
                       p->thumbprint);
 }
 
-int https_proof_error(const struct https_proof *p, const char *subject, struct error *err) {
-    if (!p->refused)
+int https_proof_error(const struct https_proof *p, const char *why, const char *subject, struct error *err) {
+    if (!p->thumbprint[0])
         return error_set(err, ERR_AUTH, subject, "it showed no certificate that proves who it is");
     if (p->trust->by == BY_THUMBPRINT)
         return pin_error(p, subject, err);
     error_set(err, ERR_AUTH, subject,
-              "its certificate does not prove that it is %.100s (%s): CN \"%s\", SHA-256 thumbprint %s", p->trust->host,
-              X509_verify_cert_error_string(p->reason), p->name, p->thumbprint);
+              "its certificate does not prove that it is %.100s (%.100s): CN \"%s\", SHA-256 thumbprint %s",
+              p->trust->host, p->refused ? X509_verify_cert_error_string(p->reason) : why, p->name, p->thumbprint);
     return error_mend(err,
                       "compare the thumbprint with what the server's own console shows, then set "
                       "tls: { thumbprint: \"%s\" }, or name the CA that signed it: tls: { ca: FILE }",

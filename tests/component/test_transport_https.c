@@ -267,10 +267,12 @@ static void a_reply_that_was_cut_may_be_asked_for_again(void **state) {
     (void)state;
     const struct test_answer answers[] = {
         {.body = "fine", .len = 4, .claims = true, .claim = 1000, .then = THEN_CLOSE},
+        {.body = "fine", .len = 4, .claims = true, .claim = 1000, .then = THEN_DROP},
         {.body = "fine", .len = 4, .claims = true, .claim = 1000, .then = THEN_RESET},
         {.body = "fine", .len = 4, .chunked = true, .cut = true, .cut_at = 60, .then = THEN_CLOSE},
         {.body = "fine", .len = 4, .cut = true, .cut_at = 10, .then = THEN_CLOSE},
         {.cut = true, .then = THEN_CLOSE},
+        {.cut = true, .then = THEN_DROP},
         {.cut = true, .then = THEN_RESET},
     };
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {

@@ -343,8 +343,8 @@ static void nobody_there_is_refused(void **state) {
 
 static void an_idle_connection_that_ended_is_replaced_before_it_is_used(void **state) {
     (void)state;
-    const enum test_then ends[] = {THEN_CLOSE, THEN_RESET};
-    for (size_t i = 0; i < 2; i++) {
+    const enum test_then ends[] = {THEN_CLOSE, THEN_DROP, THEN_RESET};
+    for (size_t i = 0; i < 3; i++) {
         struct end end = {.then = ends[i]};
         struct test_tls server = {.cert = &cert, .answer = end_after_it, .data = &end};
         test_tls_start(&server);
@@ -374,9 +374,12 @@ static void a_connection_that_was_idle_for_long_is_replaced(void **state) {
     test_http_fine(h, "fine");
     assert_int_equal(atomic_load(&server.accepted), 2);
     test_await_down(&server.open, 1); /* the old one is not only forgotten */
+    h->pool.swept_at = 0;
+    test_http_fine(h, "fine"); /* and this one is closed at once */
+    test_await_down(&server.open, 0);
     http_close(h);
     test_tls_stop(&server);
-    assert_int_equal(atomic_load(&server.requests), 3);
+    assert_int_equal(atomic_load(&server.requests), 4);
 }
 
 /* What the server says while nobody asked could be taken for the answer to the next request. */
@@ -403,15 +406,15 @@ static void an_answer_nobody_asked_for_is_not_taken_for_the_next_one(void **stat
 
 static void a_request_that_met_the_end_of_its_connection_is_not_repeated(void **state) {
     (void)state;
-    const enum test_then ends[] = {THEN_CLOSE, THEN_RESET};
+    const enum test_then ends[] = {THEN_CLOSE, THEN_DROP, THEN_RESET};
     const char *const methods[] = {"POST", "GET"};
-    for (size_t i = 0; i < 4; i++) {
-        struct test_tls server = {.cert = &cert, .answer = end_instead, .data = (void *)&ends[i % 2]};
+    for (size_t i = 0; i < 6; i++) {
+        struct test_tls server = {.cert = &cert, .answer = end_instead, .data = (void *)&ends[i % 3]};
         test_tls_start(&server);
         struct http *h = test_http_open(&server, NULL);
         struct context ctx = test_within(10000);
         test_http_fine(h, "fine");
-        struct test_try t = test_http_try(h, &(struct http_request){.method = methods[i / 2]}, &ctx);
+        struct test_try t = test_http_try(h, &(struct http_request){.method = methods[i / 3]}, &ctx);
         assert_int_equal(t.rc, -1);
         assert_int_equal(t.err.code, ERR_UNREACHABLE);
         assert_non_null(strstr(t.err.cause, "after the request was sent and before a reply came"));

@@ -30,8 +30,8 @@ login
 
 begin "a linked clone needs a snapshot"
 template=$(vms | jq -r .ref) folder=$(govc object.collect -s /DC0 vmFolder)
-task_ends CloneVM_Task "VirtualMachine:$template" "<folder type=\"Folder\">${folder#*:}</folder><name>linked</name><spec>
-    <location><diskMoveType>createNewChildDiskBacking</diskMoveType></location><powerOn>false</powerOn>
+task_ends CloneVM_Task "VirtualMachine:$template" "<folder type=\"Folder\">${folder#*:}</folder><name>linked</name>
+    <spec><location><diskMoveType>createNewChildDiskBacking</diskMoveType></location><powerOn>false</powerOn>
     <template>false</template></spec>"
 expect_body '<state>error</state>'
 expect_body '<invalidProperty>spec.snapshot</invalidProperty>'
@@ -95,6 +95,10 @@ govc_via_proxy object.collect -json "$network" networkInfo >out
 expect_json '.[0].Val.Portgroup[] | select(.Spec.Name == "VM Network") | (.Spec.Policy, .ComputedPolicy).Security
     | .AllowPromiscuous == true and .ForgedTransmits == false'
 
+control 'set DistributedVirtualPortgroup DC0_DVPG0 config.defaultPortConfig.securityPolicy.macChanges.value true'
+govc_via_proxy object.collect -json /DC0/network/DC0_DVPG0 config.defaultPortConfig >out
+expect_json '.[0].Val.SecurityPolicy.MacChanges.Value'
+
 begin "a guest shows no address, an address of another kind, or several"
 control 'guest linked no-tools'
 [ "$(shown vm/linked guest.toolsRunningStatus)" = guestToolsNotRunning ] || fail "Tools run"
@@ -110,7 +114,8 @@ begin "what is to be refused can be chosen"
 proxy_stop || fail "it ended with $?"
 [ ! -s "$proxy_dir/log" ] || fail "$(cat "$proxy_dir/log")"
 proxy_start --accept duplicate
-govc_via_proxy vm.clone -vm gh-template -pool DC0_C0/Resources -force -on=false linked >out 2>err || fail "it was refused"
+govc_via_proxy vm.clone -vm gh-template -pool DC0_C0/Resources -force -on=false linked >out 2>err ||
+    fail "it was refused"
 [ "$(vm_count linked)" = 2 ] || fail "there are $(vm_count linked)"
 proxy_stop || fail "it ended with $?"
 vcsim_stop

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Tasks that take their time, fail late or wait to be cancelled, as a client with one filter over one ListView sees them,
-# and as govc does.
+# Tasks that take their time, fail late or wait to be cancelled, as a client with one filter over one ListView sees
+# them, and as govc does.
 . "${NESTOR_SOURCE_DIR:?}/tests/support/cli_lib.sh"
 . "$NESTOR_SOURCE_DIR/tests/support/vcsim_lib.sh"
 . "$NESTOR_SOURCE_DIR/tests/support/vcsim_soap.sh"
@@ -154,7 +154,8 @@ control 'guest gh-template other=172.17.0.1 nic=169.254.7.7,10.1.2.3 from=300'
 until_told '10.1.2.3'
 mac=$(govc object.collect -json "$template" config.hardware.device | jq -r '.. | .MacAddress? // empty' | head -n 1)
 expect_body "<macAddress>$mac</macAddress>"
-soap RetrievePropertiesEx $collector "$(spec_of VirtualMachine "${template#*:}" guest.ipAddress guest.toolsRunningStatus)"
+soap RetrievePropertiesEx $collector \
+    "$(spec_of VirtualMachine "${template#*:}" guest.ipAddress guest.toolsRunningStatus)"
 expect_body '172.17.0.1'
 expect_body guestToolsRunning
 control
@@ -206,7 +207,10 @@ begin "reads come by pages"
 soap CreateContainerView ViewManager:ViewManager \
     '<container type="Folder">group-d1</container><type>VirtualMachine</type><recursive>true</recursive>'
 all=$(returned)
-page() { tokens=$(sed -n 's|.*<token>\([^<]*\)</token>.*|\1|p' answer) && seen=$((seen + $(grep -o '<objects>' answer | wc -l))); }
+page() {
+    tokens=$(sed -n 's|.*<token>\([^<]*\)</token>.*|\1|p' answer)
+    seen=$((seen + $(grep -o '<objects>' answer | wc -l)))
+}
 seen=0 rounds=1
 soap RetrievePropertiesEx $collector "<specSet><propSet><type>VirtualMachine</type><pathSet>name</pathSet></propSet>
     <objectSet><obj type=\"${all%%:*}\">${all#*:}</obj><skip>true</skip><selectSet xsi:type=\"TraversalSpec\">

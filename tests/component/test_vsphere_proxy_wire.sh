@@ -30,7 +30,7 @@ for want in 200 503 503 200; do
     content
     expect_status $want
 done
-[ "$(calls_of RetrieveServiceContent 'select(.rule) | .status == 503' | wc -l)" = 2 ] || fail "not recorded: $(cat calls)"
+[ "$(calls_count RetrieveServiceContent '.rule and .status == 503')" = 2 ] || fail "not recorded: $(cat calls)"
 
 begin "one of several rules is due"
 control 'RetrieveServiceContent http=502 times=1' '*Content http=503 times=1'

@@ -210,6 +210,8 @@ static bool answer(struct test_tls_connection *c, const struct test_request *r) 
         wait_for_end(c);
     if (a.then == THEN_RESET)
         reset(c);
+    if (a.then == THEN_CLOSE && c->ssl)
+        SSL_shutdown(c->ssl);
     return a.then == THEN_GO_ON;
 }
 

@@ -42,7 +42,8 @@ struct test_request {
 
 enum test_then {
     THEN_GO_ON,  /* the next request */
-    THEN_CLOSE,  /* without having announced it */
+    THEN_CLOSE,  /* says goodbye in TLS, but has not announced it in HTTP */
+    THEN_DROP,   /* closes without goodbye */
     THEN_RESET,  /* TCP RST */
     THEN_SILENT, /* nothing more until the other side goes */
 };

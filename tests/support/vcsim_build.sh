@@ -1,13 +1,13 @@
 #!/bin/sh
 # vcsim_build.sh [DIR]: vcsim and govc, built from the source package of Debian's govmomi: VMware's own simulator of a
-# vCenter and of a bare ESXi, and its client, for the tests of the vsphere driver. Debian's -dev package leaves both out.
+# vCenter and of a bare ESXi, and its client, for the tests of the vsphere driver. Debian's -dev package has neither.
 #
 #   DIR/vcsim DIR/govc        the programs
 #   DIR/gopath                the sources they were built from (GOPATH), for tests/bench/vsphere
 #
-# Built once; does nothing when they are there. vcsim_build.sh --where [DIR] only tells DIR, whose default is where images
-# are cached too: $NESTOR_HOME/cache/vcsim, or $XDG_CACHE_HOME/nestor/vcsim. Sources come from the mirror this machine's
-# apt uses for bookworm, over lists of our own: /etc/apt is not touched. Exit 77: not possible here, and why.
+# Built once; does nothing when they are there. vcsim_build.sh --where [DIR] only tells DIR, whose default is where
+# images are cached too: $NESTOR_HOME/cache/vcsim, or $XDG_CACHE_HOME/nestor/vcsim. Sources come from the mirror this
+# machine's apt uses for bookworm, over lists of our own: /etc/apt is not touched. Exit 77: not possible here, and why.
 set -eu
 where=
 [ "${1:-}" != --where ] || { where=yes && shift; }
@@ -46,7 +46,7 @@ for library in google/uuid kr/pretty kr/text; do
         skip "Go's $library is not installed (sh templates/install-packages.sh vcsim)"
 done
 # shellcheck disable=SC2016 # apt-get replaces these, not the shell
-mirror=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(COMPONENT) $(LABEL)' 'Created-By: Packages' 2>/dev/null |
+mirror=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(COMPONENT) $(LABEL)' 'Created-By: Packages' |
     awk '$2 == "bookworm" && $3 == "main" && $4 == "Debian" { print $1; exit }')
 [ -n "$mirror" ] || skip "apt knows no mirror of Debian bookworm (main)"
 

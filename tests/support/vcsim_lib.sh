@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2034,SC2154 # variables are shared with the script that sources this
-# A real vcsim for shell tests, with or without the proxy before it (vcsim.h is the same for C). Source cli_lib.sh first,
-# or set $place (a folder that is removed at the end) and end the processes in $background.
+# A real vcsim for shell tests, with or without the proxy before it (vcsim.h is the same for C). Source cli_lib.sh
+# first, or set $place (a folder that is removed at the end) and end the processes in $background.
 #
 #   . "$NESTOR_SOURCE_DIR/tests/support/vcsim_lib.sh"
 #   vcsim_start                      a vCenter: one datacenter DC0, one cluster DC0_C0 of three hosts
@@ -9,16 +9,21 @@
 #   control 'CloneVM_Task fault=SystemError times=1'
 #
 # vcsim and govc are those of vcsim_build.sh, or $NESTOR_VCSIM and $NESTOR_GOVC. The test is skipped where neither is.
-here=${NESTOR_SOURCE_DIR:?}/tests/support
-for cache in "${NESTOR_VCSIM%/*}" "${XDG_CACHE_HOME:-${HOME:-/nowhere}/.cache}/nestor/vcsim"; do
+vcsim_here=${NESTOR_SOURCE_DIR:?}/tests/support
+vcsim_program=${NESTOR_VCSIM:-} govc_program=${NESTOR_GOVC:-}
+for cache in "${vcsim_program%/*}" "${XDG_CACHE_HOME:-${HOME:-/nowhere}/.cache}/nestor/vcsim"; do
     [ -x "$cache/vcsim" ] && [ -x "$cache/govc" ] && break
     cache=
 done
-vcsim_program=${NESTOR_VCSIM:-$cache/vcsim} govc_program=${NESTOR_GOVC:-$cache/govc}
-if [ ! -x "$vcsim_program" ] || [ ! -x "$govc_program" ] || ! command -v setpriv python3 openssl >/dev/null; then
-    echo "skipped: there is no vcsim (sh tests/support/vcsim_build.sh) or no setpriv, python3 or openssl"
-    exit 77
-fi
+: "${vcsim_program:=$cache/vcsim}" "${govc_program:=$cache/govc}"
+vcsim_python=/usr/bin/python3 # Debian's; another one may be first in PATH
+[ -x $vcsim_python ] || vcsim_python=python3
+for program in "$vcsim_program" "$govc_program" $vcsim_python setpriv openssl jq; do
+    command -v "$program" >/dev/null || {
+        echo "skipped: there is no $program (vcsim and govc: sh tests/support/vcsim_build.sh)"
+        exit 77
+    }
+done
 
 if ! command -v await >/dev/null; then
     fail() { echo "vcsim: $1" >&2 && exit 1; }
@@ -84,19 +89,19 @@ vcsim_start() {
 
 # vcsim_stop [PID]
 vcsim_stop() {
-    kill "${1:-$vcsim_pid}" 2>/dev/null
-    wait "${1:-$vcsim_pid}" 2>/dev/null
+    kill "${1:-$vcsim_pid}" 2>/dev/null || :
+    wait "${1:-$vcsim_pid}" 2>/dev/null || :
 }
 
-# proxy_start [OPTION...]: options are the proxy's (vsphere_proxy --help), before the vcsim started last. Its control file
-# is $proxy_control. Sets proxy_url, proxy_thumbprint, proxy_ca, proxy_pid. govc goes on talking to vcsim itself.
+# proxy_start [OPTION...]: options are the proxy's (vsphere_proxy --help), before the vcsim started last. Its control
+# file is $proxy_control. Sets proxy_url, proxy_thumbprint, proxy_ca, proxy_pid. govc goes on talking to vcsim itself.
 proxy_start() {
     vcsim_count=$((vcsim_count + 1))
     proxy_dir=$place/proxy$vcsim_count
     mkdir "$proxy_dir"
     proxy_control=$proxy_dir/control
     [ "$vcsim_mode" != esx ] || set -- --esx "$@"
-    TMPDIR=$proxy_dir setpriv --pdeathsig TERM python3 "$here/vsphere_proxy" --to "$vcsim_url" \
+    TMPDIR=$proxy_dir setpriv --pdeathsig TERM $vcsim_python "$vcsim_here/vsphere_proxy" --to "$vcsim_url" \
         --control "$proxy_control" --secret "$vcsim_password" "$@" </dev/null >"$proxy_dir/out" 2>"$proxy_dir/log" &
     proxy_pid=$!
     background="$background $proxy_pid"
@@ -106,7 +111,7 @@ proxy_start() {
 
 # proxy_stop: its exit status is 70 if the password was where it must not be.
 proxy_stop() {
-    kill "$proxy_pid" 2>/dev/null
+    kill "$proxy_pid" 2>/dev/null || :
     wait "$proxy_pid" 2>/dev/null
 }
 
@@ -122,7 +127,7 @@ govc_via_proxy() { GOVC_URL=$proxy_url GOVC_TLS_CA_CERTS=$proxy_ca govc "$@"; }
 
 # --- what is there ---
 
-# vms: one JSON object per machine or template on standard output: {ref, name, power, template, nested, version, extra:{}}
+# vms: a JSON object per machine or template: {ref, name, power, template, nested, version, annotation, address, extra}
 vms() {
     govc object.collect -json -type m / name runtime.powerState config.template config.nestedHVEnabled config.version \
         config.extraConfig config.annotation guest.ipAddress | jq -c '
@@ -139,7 +144,7 @@ vm_count() { vms | jq -r .name | awk -v p="$1" 'index($0, p) == 1 { n++ } END { 
 # vm_get NAME FIELD: a field of vms, of the one machine of that name; extra.KEY is written 'extra["KEY"]'
 vm_get() { vms | jq -r "select(.name == \"$1\") | .$2"; }
 vm_paths() { govc find / -type m | sort; }
-# tasks_of METHOD [FILTER]: the recorded calls (proxy_start --record calls) of a method, as JSON lines
+# calls_of METHOD [FILTER]: the recorded calls (proxy_start --record calls) of a method, as JSON lines
 calls_of() { jq -c "select(.method == \"$1\") | select(${2:-true})" "$place/calls"; }
 calls_count() { calls_of "$@" | wc -l; }
 
@@ -158,7 +163,10 @@ vcsim_template() {
     for word; do
         [ "$word" != with-disk ] || disk=yes
     done
-    [ $disk = yes ] || govc device.remove -vm "$model" "$(govc device.ls -vm "$model" | awk '/^disk-/ { print $1; exit }')"
+    if [ $disk = no ]; then
+        disk=$(govc device.ls -vm "$model" | awk '/^disk-/ { print $1; exit }')
+        govc device.remove -vm "$model" "$disk"
+    fi
     govc object.rename "$model" "$template" >/dev/null
     model=${model%/*}/$template
     for word; do

@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2034,SC2154 # variables are shared with the script that sources this
-# SOAP calls by curl, to see the wire itself. Source vcsim_lib.sh first; set $target (a URL) and $target_ca (a PEM file).
+# SOAP calls by curl, to see the wire itself. Source vcsim_lib.sh first; set $target (URL) and $target_ca (PEM file).
 
 # escaped: standard input as the content of an XML element
 escaped() { sed 's/&/\&amp;/g; s/</\&lt;/g; s/>/\&gt;/g'; }
@@ -14,8 +14,9 @@ soap() {
             "$1" "${2%%:*}" "${2#*:}" "${3:-}" "$1"
     } >question
     : >answer
-    http=$(curl -s --max-time "${max_time:-60}" --cacert "$target_ca" -b cookies -c cookies -H 'Content-Type: text/xml' \
-        -H 'SOAPAction: "urn:vim25/6.5"' --data-binary @question -o answer -w '%{http_code}' "$target")
+    http=$(curl -s --max-time "${max_time:-60}" --cacert "$target_ca" -b cookies -c cookies \
+        -H 'Content-Type: text/xml' -H 'SOAPAction: "urn:vim25/6.5"' \
+        --data-binary @question -o answer -w '%{http_code}' "$target")
     curl_status=$?
     what_came="$1: status $http, curl $curl_status: $(head -c 600 answer)"
 }

@@ -88,11 +88,11 @@ int vim_call(struct vim *v, struct soap_request *request, enum vim_repeat repeat
     return 0;
 }
 
-int vim_call_ref(struct vim *v, struct soap_request *request, enum vim_repeat repeat, struct moref *ret,
-                 bool *ret_uncertain, const struct context *ctx, struct error *err) {
+int client_call_ref(struct vim *v, struct soap_request *request, enum vim_repeat repeat, struct moref *ret,
+                    bool *ret_uncertain, unsigned *ret_generation, const struct context *ctx, struct error *err) {
     cleanup_soap_reply struct soap_reply *reply = NULL;
     xmlNode *value = NULL;
-    if (vim_call(v, request, repeat, &reply, ret_uncertain, ctx, err))
+    if (client_call(v, request, repeat, &reply, ret_uncertain, ret_generation, ctx, err))
         return -1;
     int rc = soap_next(reply, &value, err);
     if (rc == 1 && xml_ref(value, ret))
@@ -102,6 +102,11 @@ int vim_call_ref(struct vim *v, struct soap_request *request, enum vim_repeat re
     return rc < 0 ? -1
                   : error_set(err, ERR_PROTOCOL, vim_subject(v), "the answer to %s holds no reference",
                               soap_method(request));
+}
+
+int vim_call_ref(struct vim *v, struct soap_request *request, enum vim_repeat repeat, struct moref *ret,
+                 bool *ret_uncertain, const struct context *ctx, struct error *err) {
+    return client_call_ref(v, request, repeat, ret, ret_uncertain, NULL, ctx, err);
 }
 
 /* --- what the server says of itself --- */

@@ -98,9 +98,10 @@ static void put_sets(struct watch *w, struct soap_request *r) {
 
 /* --- calls --- */
 
-static int call_ref(struct watch *w, struct soap_request *r, struct moref *ret, const struct context *ctx,
-                    struct error *err) {
-    int rc = vim_call_ref(w->v, r, VIM_SAFE, ret, NULL, ctx, err);
+/* What is made for us belongs to the session it is made in: *ret_generation. */
+static int call_ref(struct watch *w, struct soap_request *r, struct moref *ret, unsigned *ret_generation,
+                    const struct context *ctx, struct error *err) {
+    int rc = client_call_ref(w->v, r, VIM_SAFE, ret, NULL, ret_generation, ctx, err);
     soap_free(r);
     return rc;
 }
@@ -157,7 +158,7 @@ static int create_filter(struct watch *w, struct collector *c, struct moref *ret
     soap_close(r);
     soap_close(r);
     soap_flag(r, "partialUpdates", false); /* whole values: they replace what we have */
-    return call_ref(w, r, ret, ctx, err);
+    return call_ref(w, r, ret, NULL, ctx, err);
 }
 
 /* --- making --- */
@@ -169,14 +170,14 @@ static int create_list(struct watch *w, struct collector *c, const struct refs *
     put_refs(r, "obj", refs->items, refs->n);
     struct error why = {0};
     *ret_whole = true;
-    if (call_ref(w, r, &c->list, ctx, &why) == 0)
+    if (call_ref(w, r, &c->list, NULL, ctx, &why) == 0)
         return 0;
     if (!vim_fault_is(&why, VIM_MANAGED_OBJECT_NOT_FOUND)) {
         *err = why;
         return -1;
     }
     *ret_whole = false;
-    return call_ref(w, soap_new("CreateListView", &w->v->service.view_manager), &c->list, ctx, err);
+    return call_ref(w, soap_new("CreateListView", &w->v->service.view_manager), &c->list, NULL, ctx, err);
 }
 
 static int adopt(struct watch *w, const struct collector *c, const struct refs *listed, struct error *err) {
@@ -193,7 +194,7 @@ static int adopt(struct watch *w, const struct collector *c, const struct refs *
 
 static int make_once(struct watch *w, const struct context *ctx, struct error *err) {
     cleanup_refs struct refs refs = {.n = 0};
-    struct collector c = {.generation = atomic_load(&w->v->generation)};
+    struct collector c = {.made = false};
     const struct refs none = {.n = 0};
     bool whole = false;
     pthread_mutex_lock(&w->lock);
@@ -201,7 +202,7 @@ static int make_once(struct watch *w, const struct context *ctx, struct error *e
     collect_refs(w, false, &refs);
     pthread_mutex_unlock(&w->lock);
     struct soap_request *r = soap_new("CreatePropertyCollector", &w->v->service.property_collector);
-    if (call_ref(w, r, &c.self, ctx, err) || create_list(w, &c, &refs, &whole, ctx, err) ||
+    if (call_ref(w, r, &c.self, &c.generation, ctx, err) || create_list(w, &c, &refs, &whole, ctx, err) ||
         create_filter(w, &c, &c.filter, ctx, err) || adopt(w, &c, whole ? &refs : &none, err))
         return -1;
     return whole ? 0 : add_existing(w, &c, refs.items, refs.n, ctx, err);

@@ -4,11 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WAIT_S 30                      /* the server answers by then, whatever happens */
-#define LATE_MS 15000                  /* and is given up this much later */
-#define UPDATES_MAX 100                /* objects in one answer */
-#define LINGER_MS 10000                /* the collector is kept when nobody waits any more */
-#define KEEP_ALIVE_MS (10 * 60 * 1000) /* a vCenter ends sessions that are idle for half an hour */
+#define WAIT_S 30       /* the server answers by then, whatever happens */
+#define LATE_MS 15000   /* and is given up this much later */
+#define UPDATES_MAX 100 /* objects in one answer */
 
 struct listener {
     struct watch *w;
@@ -155,7 +153,7 @@ static void hear(struct listener *l, const struct collector *c) {
 /* A call that no session is made for. */
 static void keep_alive(struct vim *v) {
     static const struct moref instance = {"ServiceInstance", "ServiceInstance"};
-    if (clock_ms() - atomic_load(&v->called_at) < KEEP_ALIVE_MS)
+    if (clock_ms() - atomic_load(&v->called_at) < v->watch->keep_alive_ms)
         return;
     struct context ctx = context_timeout(NULL, LATE_MS);
     ctx.cancel = &v->watch->abort;
@@ -171,10 +169,10 @@ static void keep_alive(struct vim *v) {
 /* Nobody waits. With the lock held, but for the waiting. */
 static void rest(struct listener *l) {
     struct watch *w = l->w;
-    int64_t now = clock_ms(), left = KEEP_ALIVE_MS;
+    int64_t now = clock_ms(), left = w->keep_alive_ms;
     if (!w->collector.made)
         l->idle_since = now;
-    else if ((left = l->idle_since + LINGER_MS - now) <= 0) {
+    else if ((left = l->idle_since + w->linger_ms - now) <= 0) {
         struct collector c = w->collector;
         struct context ctx = {.deadline = DEADLINE_NEVER, .cancel = &w->abort};
         w->collector.made = false;

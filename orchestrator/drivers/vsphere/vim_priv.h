@@ -56,10 +56,13 @@ int client_pause(struct vim *v, unsigned *pauses, const struct context *ctx, str
 /* Whatever the session: no login. */
 int client_send(struct vim *v, struct soap_request *request, enum vim_repeat repeat, struct soap_reply **ret,
                 bool *ret_uncertain, const struct context *ctx, struct error *err) NESTOR_CHECKED;
-/* vim_call, which also tells in which session (generation) it was made. */
+/* vim_call and vim_call_ref, which also tell in which session (generation) it was made. */
 int client_call(struct vim *v, struct soap_request *request, enum vim_repeat repeat, struct soap_reply **ret,
                 bool *ret_uncertain, unsigned *ret_generation, const struct context *ctx,
                 struct error *err) NESTOR_CHECKED;
+int client_call_ref(struct vim *v, struct soap_request *request, enum vim_repeat repeat, struct moref *ret,
+                    bool *ret_uncertain, unsigned *ret_generation, const struct context *ctx,
+                    struct error *err) NESTOR_CHECKED;
 bool context_has_ended(const struct context *ctx);
 
 /* --- session.c --- */

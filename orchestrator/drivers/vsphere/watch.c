@@ -223,6 +223,8 @@ int vim_watch(struct vim *v, const struct moref *ref, const struct vim_set *set,
 void watch_init(struct vim *v) {
     v->watch = xcalloc(1, sizeof *v->watch);
     v->watch->v = v;
+    v->watch->linger_ms = 10000;
+    v->watch->keep_alive_ms = (int64_t)10 * 60 * 1000;
     v->watch->idle = -1;
     v->watch->abort.fd = -1;
     pthread_mutex_init(&v->watch->lock, NULL);

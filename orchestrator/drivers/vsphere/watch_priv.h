@@ -53,6 +53,8 @@ struct watch {
     unsigned failures; /* of the updates thread, since it last heard something */
     struct share listing;
 
+    int64_t linger_ms;     /* the collector is kept so long when nobody waits any more */
+    int64_t keep_alive_ms; /* a vCenter ends sessions that are idle for half an hour */
     pthread_t thread;
     bool started, stop;
     int idle;            /* eventfd: the thread has something to do */

@@ -1,4 +1,4 @@
-"""Between a client and vcsim: records, refuses what a real server refuses, and lets things go wrong. README.md tells more.
+"""Between a client and vcsim: records, refuses what a real server refuses, and lets things go wrong (README.md).
 
     python3 tests/support/vsphere_proxy --to https://127.0.0.1:PORT/sdk [OPTION...]
 
@@ -40,7 +40,7 @@ def options():
     parser.add_argument("--to", required=True, metavar="URL", help="the real server")
     parser.add_argument("--record", metavar="FILE", help="one JSON line per call goes there")
     parser.add_argument("--control", metavar="FILE", help="rules and settings (control.py); need not exist yet")
-    parser.add_argument("--set", action="append", default=[], metavar="LINE", help="a setting that holds from the start")
+    parser.add_argument("--set", action="append", default=[], metavar="LINE", help="a setting that always holds")
     parser.add_argument("--secret", action="append", default=[], metavar="TEXT", help="may be in a Login only")
     parser.add_argument("--esx", "--esx-strict", action="store_true", help="the real server plays a bare ESXi")
     parser.add_argument("--accept", action="append", default=[], choices=(*strict.ITEMS, "all"), metavar="ITEM",
@@ -93,7 +93,7 @@ def assemble(given):
     parts = types.SimpleNamespace()
     parts.record = record.Record(given.record, given.secret)
     parts.control = control.Control(given.control, given.set)
-    parts.inventory = inventory.Inventory(connect(), urlsplit(given.to).path or "/sdk")
+    parts.inventory = inventory.Inventory(connect, urlsplit(given.to).path or "/sdk")
     parts.tasks = tasks.Tasks(parts.inventory)
     parts.overlay = overlay.Overlay(parts.control, parts.inventory, parts.tasks)
     parts.reader = waiting.Reader(parts.overlay, given.page)

@@ -1,4 +1,4 @@
-"""HTTP/1.1 messages over a socket, for both sides of the proxy: kept-alive connections, bodies by length or in chunks."""
+"""HTTP/1.1 over a socket, for both sides of the proxy: kept-alive connections, bodies by length or in chunks."""
 import select
 import socket
 import ssl

@@ -3,6 +3,7 @@
 It logs in with what it saw a client log in with. What it asks is not recorded.
 """
 import threading
+import time
 from xml.sax.saxutils import escape, quoteattr
 
 import soap
@@ -18,14 +19,18 @@ def moref(name, ref):
     return f"<{name} type={quoteattr(ref[0])}>{escape(ref[1])}</{name}>"
 
 
+CARDS_HOLD = 5  # seconds: what cards a machine has is asked for at every tick of every wait
+
+
 class Inventory:
-    def __init__(self, upstream, path="/sdk"):
-        self.upstream, self.path = upstream, path
+    def __init__(self, connect, path="/sdk"):
+        """connect: makes a connection; each thread gets its own, all of one session."""
+        self.connect, self.path, self.of_thread = connect, path, threading.local()
         self.lock = threading.RLock()
-        self.login = None  # (session manager, user, password, locale)
+        self.login = None  # (session manager, user, password)
         self.cookie = None
         self.service = {}
-        self.names = {}
+        self.names, self.known_cards = {}, {}
 
     def learn(self, this, params):
         """A Login that the real server accepted."""
@@ -34,17 +39,21 @@ class Inventory:
 
     def post(self, method, this, params=""):
         """(status, body) of a call; logs in if that was not done."""
-        with self.lock:
-            if not self.cookie and not self._open():
-                raise LookupError("nobody has logged in through the proxy yet")
-            return self._exchange(f'<{method} xmlns="urn:vim25">{moref("_this", this)}{params}</{method}>')
+        self._need()
+        return self._exchange(f'<{method} xmlns="urn:vim25">{moref("_this", this)}{params}</{method}>')
 
     def raw(self, body):
         """The same with a client's request as it was."""
+        self._need()
+        return self._send(body)
+
+    def _need(self):
+        if not self._ready():
+            raise LookupError("nobody has logged in through the proxy yet")
+
+    def _ready(self):
         with self.lock:
-            if not self.cookie and not self._open():
-                raise LookupError("nobody has logged in through the proxy yet")
-            return self._send(body)
+            return bool(self.cookie) or self._open()
 
     def _exchange(self, content):
         return self._send((REQUEST % content).encode())
@@ -53,7 +62,9 @@ class Inventory:
         headers = [("Content-Type", "text/xml; charset=utf-8"), ("SOAPAction", '"urn:vim25/6.5"')]
         if self.cookie:
             headers.append(("Cookie", self.cookie))
-        reply = self.upstream.exchange("POST", self.path, headers, body)
+        if not hasattr(self.of_thread, "upstream"):
+            self.of_thread.upstream = self.connect()
+        reply = self.of_thread.upstream.exchange("POST", self.path, headers, body)
         for key, value in reply.headers:
             if key.lower() == "set-cookie":
                 self.cookie = value.split(";")[0]
@@ -77,18 +88,15 @@ class Inventory:
 
     def read(self, refs, paths):
         """ref -> {path: its <val>} of those that are there. All refs are of one type."""
-        if not refs:
+        if not refs or not self._ready():
             return {}
-        with self.lock:
-            if not self.cookie and not self._open():
-                return {}
-            props = f"<type>{escape(refs[0][0])}</type>" + "".join(f"<pathSet>{escape(p)}</pathSet>" for p in paths)
-            objects = "".join(f'<objectSet>{moref("obj", ref)}</objectSet>' for ref in refs)
-            status, body = self.post(
-                "RetrievePropertiesEx", self.service["propertyCollector"],
-                f"<specSet><propSet>{props}</propSet>{objects}"
-                "<reportMissingObjectsInResults>true</reportMissingObjectsInResults></specSet><options/>",
-            )
+        props = f"<type>{escape(refs[0][0])}</type>" + "".join(f"<pathSet>{escape(p)}</pathSet>" for p in paths)
+        objects = "".join(f'<objectSet>{moref("obj", ref)}</objectSet>' for ref in refs)
+        status, body = self.post(
+            "RetrievePropertiesEx", self.service["propertyCollector"],
+            f"<specSet><propSet>{props}</propSet>{objects}"
+            "<reportMissingObjectsInResults>true</reportMissingObjectsInResults></specSet><options/>",
+        )
         if status != "200":
             return {}
         found = {}
@@ -102,17 +110,19 @@ class Inventory:
 
     def name(self, ref):
         """What an object is called; "" when it has no name or is gone."""
-        with self.lock:
-            if ref not in self.names:
-                found = self.value(ref, "name")
-                if found is None:
-                    return ""
-                self.names[ref] = found.text or ""
-            return self.names[ref]
+        if ref not in self.names:
+            found = self.value(ref, "name")
+            if found is None:
+                return ""
+            if not found.text:  # vcsim shows a machine before it has its name
+                return ""
+            self.names[ref] = found.text
+        return self.names.get(ref, "")
 
-    def forget_name(self, ref):
-        with self.lock:
-            self.names.pop(ref, None)
+    def forget(self, ref):
+        """It may be called otherwise now, or have other cards."""
+        self.names.pop(ref, None)
+        self.known_cards.pop(ref, None)
 
     def powered_on(self, ref):
         return (soap.text(self.value(ref, "runtime.powerState")) or "") == "poweredOn"
@@ -121,31 +131,40 @@ class Inventory:
         return (soap.text(self.value(ref, "config.template")) or "") == "true"
 
     def child_named(self, folder, name):
-        """What is called so in a folder, or None."""
-        status, body = self.post(
-            "FindChild", self._service("searchIndex"), f"{moref('entity', folder)}<name>{escape(name)}</name>"
-        )
-        return soap.ref(soap.child(soap.parse(body), "returnval")) if status == "200" else None
+        """What is called so in a folder, or None. FindChild would let vcsim panic while it makes a machine there."""
+        children = [soap.ref(c) for c in self.value(folder, "childEntity") or ()]
+        new = {}
+        for ref in children:
+            if ref not in self.names:
+                new.setdefault(ref[0], []).append(ref)
+        for refs in new.values():
+            for ref, values in self.read(refs, ["name"]).items():
+                if text := soap.text(values.get("name")):
+                    self.names[ref] = text
+        return next((ref for ref in children if self.names.get(ref) == name), None)
 
-    def _service(self, name):
-        with self.lock:
-            if not self.service:
-                self._open()
-            return self.service[name]
+    def place(self, name):
+        """A manager of the service's: "searchIndex"."""
+        self._need()
+        return self.service[name]
 
     def cards(self, ref):
         """(key, MAC address, network) of a machine's network cards, in their order."""
+        at, found = self.known_cards.get(ref, (0, []))
+        if time.monotonic() - at < CARDS_HOLD:
+            return found
         found = []
         for device in self.value(ref, "config.hardware.device") or ():
             mac = soap.text(device, "macAddress")
             if mac:
                 network = soap.text(device, "backing", "deviceName") or "VM Network"
                 found.append((soap.text(device, "key"), mac, network))
+        self.known_cards[ref] = time.monotonic(), found
         return found
 
     def new_task(self):
         """A task that has ended and changed nothing, to be shown as something else."""
         _, body = self.post(
-            "DeleteDatastoreFile_Task", self._service("fileManager"), "<name>[no such datastore] x</name>"
+            "DeleteDatastoreFile_Task", self.place("fileManager"), "<name>[no such datastore] x</name>"
         )
         return soap.ref(soap.child(soap.parse(body), "returnval"))

@@ -239,7 +239,7 @@ class Overlay:
         return not self.control.settings and not self.tasks.known
 
     def rewrite(self, ref, properties, asked):
-        """properties: path -> <val> as the real server has them; asked: set of paths, None for all. What is to be shown."""
+        """What is to be shown. properties: path -> <val> of the real server; asked: set of paths, None for all."""
         shown = self.values(ref)
         properties = dict(properties)
         for path, value in shown.items():

@@ -46,7 +46,7 @@ class Record:
                 self.file.flush()
 
     def check(self, call, parts):
-        """Looks for secrets in what is no Login. The proxy serves nobody after it found one, and ends with status 70."""
+        """Looks for secrets in what is no Login. Once it found one, the proxy serves nobody."""
         if self.leaked or call.method == "Login":
             return
         if any(needle in part for needle in self.needles for part in parts):

@@ -8,6 +8,7 @@ from xml.etree.ElementTree import ParseError
 import http1
 import record
 import soap
+from inventory import moref
 
 HTML = b"<!DOCTYPE html>\n<html><head><title>503</title></head><body><h1>Service Unavailable</h1></body></html>\n"
 FAULTY_XML = b'<?xml version="1.0"?>\n<soapenv:Envelope><soapenv:Body><returnval type=Task>task-1</wrong>'
@@ -171,9 +172,9 @@ class Server:
         self._over(call.cookie)
         manager = self.parts.inventory.login
         if call.cookie and manager:
-            body = soap.HEAD + f'<Logout xmlns="urn:vim25"><_this type="{manager[0][0]}">{manager[0][1]}</_this></Logout>'
-            upstream.exchange("POST", "/sdk", [("Cookie", f"vmware_soap_session={call.cookie}"),
-                                               ("Content-Type", "text/xml")], (body + soap.TAIL).encode())
+            logout = f'<Logout xmlns="urn:vim25">{moref("_this", manager[0])}</Logout>'
+            headers = [("Cookie", f"vmware_soap_session={call.cookie}"), ("Content-Type", "text/xml")]
+            upstream.exchange("POST", call.message.start[1], headers, (soap.HEAD + logout + soap.TAIL).encode())
 
     def _instead(self, call, actions):
         if "reset" in actions:
@@ -265,7 +266,7 @@ class Server:
         elif method == "DestroyPropertyFilter":
             parts.waiter.destroyed_filter(request)
         elif method in ("Rename_Task", "ReconfigVM_Task", "Destroy_Task"):
-            parts.inventory.forget_name(request.this)
+            parts.inventory.forget(request.this)
         return body
 
     def _over(self, cookie):

@@ -105,7 +105,8 @@ def parse(body):
 # What a fault of that type must carry besides its name.
 _DETAIL = {
     "NotAuthenticated": '<object type="Folder">group-d1</object><privilegeId>System.View</privilegeId>',
-    "NoPermission": '<object type="Folder">group-d1</object><privilegeId>VirtualMachine.Provisioning.Clone</privilegeId>',
+    "NoPermission": '<object type="Folder">group-d1</object>'
+    "<privilegeId>VirtualMachine.Provisioning.Clone</privilegeId>",
     "ManagedObjectNotFound": '<obj type="VirtualMachine">vm-0</obj>',
     "DuplicateName": '<name>taken</name><object type="VirtualMachine">vm-0</object>',
     "InvalidPowerState": "<requestedState>poweredOff</requestedState><existingState>poweredOn</existingState>",

@@ -16,7 +16,9 @@ import soap
 import tasks
 
 ITEMS = (
-    "esx", "no-snapshot", "template-snapshot", "nested-running", "destroy-running", "duplicate", "cancel-ended", "session")
+    "esx", "no-snapshot", "template-snapshot", "nested-running", "destroy-running", "duplicate", "cancel-ended",
+    "session",
+)
 
 NOT_ON_ESX = (
     "CloneVM_Task", "InstantClone_Task", "MarkAsTemplate", "MarkAsVirtualMachine", "CreateFolder", "CreateDatacenter",

@@ -1,9 +1,9 @@
 """Tasks that do not end at once, as vcsim's do: they wait, work, report progress, fail late, or go on until they are
 cancelled.
 
-A task of ours stands in for a real one of vcsim's that has ended and changed nothing (Inventory.new_task), so that reads,
-views and filters know it; what is shown of it comes from here. The deed itself, the client's own request, is sent when
-the task ends well; with `early`, when it begins.
+A task of ours stands in for a real one of vcsim's that has ended and changed nothing (Inventory.new_task), so that
+reads, views and filters know it; what is shown of it comes from here. The deed itself, the client's own request, is
+sent when the task ends well; with `early`, when it begins.
 """
 import threading
 import time

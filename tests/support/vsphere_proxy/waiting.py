@@ -108,6 +108,7 @@ class Collector:
         self.version = 0
         self.unread = []  # (version, its filterSets as XML): sent, but not known to have arrived; or still to be sent
         self.cancelled = threading.Event()
+        self.over = False  # with its session
 
 
 class Waiter:
@@ -124,7 +125,7 @@ class Waiter:
         """The session is over, and what belongs to it."""
         with self.lock:
             for key in [k for k in self.collectors if k[0] == cookie]:
-                self.collectors.pop(key).cancelled.set()
+                self.collectors.pop(key).over = True
 
     def created_filter(self, cookie, request, reply):
         ref = soap.ref(soap.child(soap.parse(reply), "returnval"))
@@ -235,6 +236,8 @@ class Waiter:
                     collector.unread.append((collector.version, ""))
             if collector.unread:
                 continue
+            if collector.over:
+                return "500", soap.fault("NotAuthenticated")
             if collector.cancelled.is_set():
                 return "500", soap.fault("RequestCanceled", "")
             if time.monotonic() >= deadline:
