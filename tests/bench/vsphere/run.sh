@@ -155,13 +155,13 @@ median() { sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : 
 taken() { paste -d ' ' "$place/$1.up" "$place/$1.down" | awk '{ print $1 + $4 }' | median; }
 has() { case " $clients " in *" $1 "*) return 0 ;; esac && return 1; }
 
-# line WHAT MEASURED REFERENCE UNIT OPERATOR TARGET: OPERATOR <= compares measured / reference, >= the other way round;
-# - is for information
+# line WHAT MEASURED REFERENCE UNIT OPERATOR TARGET: <= compares measured / reference, >= the other way round; a TARGET
+# of - is for information
 line() {
-    awk -v what="$1" -v m="$2" -v r="$3" -v unit="$4" -v op="$5" -v target="${6:-}" 'BEGIN {
+    awk -v what="$1" -v m="$2" -v r="$3" -v unit="$4" -v op="$5" -v target="$6" 'BEGIN {
         ratio = op == ">=" ? r / m : m / r
         printf "%-44s %9.1f %-5s %9.1f %-5s %7.2f", what, m, unit, r, unit, ratio
-        if (op == "-")
+        if (target == "-")
             print ""
         else
             printf " %s %5.2f  %s\n", op, target, (op == ">=" ? ratio >= target : ratio <= target) ? "ok" : "MISSED"
@@ -191,8 +191,7 @@ cycles() {
     for pair in "ceiling <= $2" "pyvmomi >= $3" "govc >= $4"; do
         # shellcheck disable=SC2086 # three words
         set -- "$1" $pair
-        ! has "$2" || line "$1: nestor, against $2" "$(taken nestor)" "$(taken "$2")" ms \
-            "$([ "$4" = - ] && echo - || echo "$3")" "$4"
+        ! has "$2" || line "$1: nestor, against $2" "$(taken nestor)" "$(taken "$2")" ms "$3" "$4"
     done
 }
 
