@@ -5,10 +5,11 @@
 #include "drivers/fault/fault.h"
 #include "drivers/libvirt/libvirt.h"
 #include "drivers/qemu/qemu.h"
+#include "drivers/vsphere/vsphere.h"
 #include "nestor/driver.h"
 
-static const struct driver *const drivers[] = {&qemu_driver, &libvirt_driver, &fake_driver, &fake_remote_driver,
-                                               &fault_driver};
+static const struct driver *const drivers[] = {&qemu_driver, &libvirt_driver,     &vsphere_driver,
+                                               &fake_driver, &fake_remote_driver, &fault_driver};
 
 #define N_DRIVERS (sizeof drivers / sizeof *drivers)
 

@@ -13,6 +13,7 @@ curl/               transport/http
 libssh2             transport/ssh/
 sqlite3.h           state/
 openssl/            identity/ transport/ssh/hostkey.c transport/https_tls.c
+zlib.h              drivers/vsphere/guestinfo.c
 jansson.h           nestor/qmp.h image/manifest.c state/ ui/
 
 nestor/arena.h      *

@@ -34,7 +34,7 @@ void soap_free(struct soap_request *r); /* NULL-safe; the text is wiped: it may 
 void soap_open(struct soap_request *r, const char *name);
 void soap_open_as(struct soap_request *r, const char *name, const char *xsi_type);
 void soap_close(struct soap_request *r);                                    /* the innermost open element */
-void soap_text(struct soap_request *r, const char *name, const char *text); /* escaped; must be valid UTF-8 */
+void soap_text(struct soap_request *r, const char *name, const char *text); /* escaped */
 void soap_flag(struct soap_request *r, const char *name, bool value);
 void soap_number(struct soap_request *r, const char *name, int64_t value);
 void soap_ref(struct soap_request *r, const char *name, const struct moref *ref);

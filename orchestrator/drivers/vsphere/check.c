@@ -1,0 +1,141 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "drivers/vsphere/vsphere_priv.h"
+
+#define UNITS_PER_HOST 16 /* operations an ESXi works on at once */
+
+static const char *const host_paths[] = {"name",
+                                         "runtime.connectionState",
+                                         "runtime.inMaintenanceMode",
+                                         "summary.hardware.memorySize",
+                                         "summary.hardware.numCpuThreads",
+                                         "summary.hardware.cpuModel",
+                                         "summary.quickStats.overallMemoryUsage",
+                                         "capability.nestedHVSupported",
+                                         "capability.deltaDiskBackingsSupported",
+                                         NULL};
+static const char *const space_paths[] = {"summary.freeSpace", NULL};
+static const struct vim_set host_set = {"HostSystem", host_paths}, space_set = {"Datastore", space_paths};
+
+struct sum {
+    unsigned hosts, usable, can, cannot; /* of those usable: what they say of nesting */
+    uint32_t cpus;                       /* of the largest */
+    uint64_t memory;
+    char flag[8];
+    bool no_child_disks;
+};
+
+static void add_memory(struct sum *s, const struct vim_object *o) {
+    int64_t all = xml_number(vim_property(o, "summary.hardware.memorySize"), 0);
+    int64_t used = xml_number(vim_property(o, "summary.quickStats.overallMemoryUsage"), 0);
+    if (all > 0 && used >= 0 && used < all >> 20)
+        s->memory += (uint64_t)(all - (used << 20));
+}
+
+static int take_host(void *data, struct vim_object *o, struct error *err) {
+    (void)err;
+    struct sum *s = data;
+    char model[120] = "";
+    s->hosts++;
+    if (!xml_is(vim_property(o, "runtime.connectionState"), "connected") ||
+        xml_flag(vim_property(o, "runtime.inMaintenanceMode"), false))
+        return 0;
+    s->usable++;
+    add_memory(s, o);
+    int64_t cpus = xml_number(vim_property(o, "summary.hardware.numCpuThreads"), 0);
+    if (cpus > s->cpus && cpus <= UINT16_MAX)
+        s->cpus = (uint32_t)cpus;
+    xmlNode *nested = vim_property(o, "capability.nestedHVSupported");
+    s->can += xml_flag(nested, false);
+    s->cannot += !xml_flag(nested, true);
+    s->no_child_disks = s->no_child_disks || !xml_flag(vim_property(o, "capability.deltaDiskBackingsSupported"), true);
+    xml_text(vim_property(o, "summary.hardware.cpuModel"), model, sizeof model);
+    bool amd = strstr(model, "AMD") || strstr(model, "Hygon");
+    snprintf(s->flag, sizeof s->flag, "%s", amd ? "svm" : "vmx");
+    return 0;
+}
+
+static void judge(const struct hypervisor *hv, const struct sum *s, struct capability *c) {
+    const char *name = vim_service(hv->vim)->full_name;
+    c->can_nest = s->usable > s->cannot;
+    memcpy(c->flag, c->can_nest ? s->flag : "", c->can_nest ? sizeof c->flag : 1);
+    if (!s->usable) {
+        snprintf(c->reason, sizeof c->reason, "host-not-capable");
+        snprintf(c->detail, sizeof c->detail, "none of its %u hosts is connected and out of maintenance mode",
+                 s->hosts);
+    } else if (!c->can_nest) {
+        snprintf(c->reason, sizeof c->reason, "host-not-capable");
+        snprintf(c->detail, sizeof c->detail, "%.80s: none of its %u hosts supports nested virtualization", name,
+                 s->usable);
+    } else if (s->can) {
+        snprintf(c->detail, sizeof c->detail, "%.80s: %u of %u hosts support nested virtualization", name, s->can,
+                 s->usable);
+    } else {
+        snprintf(c->detail, sizeof c->detail,
+                 "%.80s: %u hosts; the server does not tell whether they support nested virtualization", name,
+                 s->usable);
+    }
+}
+
+/* --- what is looked at --- */
+
+struct seen {
+    struct sum sum;
+    uint64_t space;
+};
+
+static int look_at_hosts(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    struct seen *seen = data;
+    const struct vsphere_compute *c;
+    return vsphere_compute(hv, &c, ctx, err) ||
+           vim_read_these(hv->vim, c->hosts, c->nhosts, &host_set, take_host, &seen->sum, ctx, err);
+}
+
+/* Where machines go; a vCenter that was named none puts them beside the template. */
+static int look_at_space(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    struct seen *seen = data;
+    struct moref datastore;
+    cleanup_vim_object struct vim_object object = {0};
+    if (vsphere_place(hv, PLACE_DATASTORE, &datastore, ctx, err))
+        return -1;
+    if (!moref_is_set(&datastore))
+        return 0;
+    if (vim_read(hv->vim, &datastore, &space_set, &object, ctx, err))
+        return -1;
+    int64_t bytes = xml_number(vim_property(&object, "summary.freeSpace"), -1);
+    if (bytes >= 0)
+        seen->space = (uint64_t)bytes;
+    return 0;
+}
+
+/* Better missed now than by the first machine. */
+static int look_at_folder(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    (void)data;
+    struct moref ignored;
+    return vsphere_place(hv, PLACE_FOLDER, &ignored, ctx, err);
+}
+
+static int look_at_network(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    (void)data;
+    const struct vsphere_network *ignored;
+    return hv->settings.vswitch ? 0 : vsphere_network(hv, &ignored, ctx, err);
+}
+
+int vsphere_check(struct hypervisor *hv, struct capability *ret, const struct context *ctx, struct error *err) {
+    static const vsphere_look looks[] = {look_at_hosts, look_at_space, look_at_folder, look_at_network, NULL};
+    struct seen seen = {.space = UINT64_MAX};
+    struct capability c = {0};
+    if (context_check(ctx, hv->config.subject, "checking it", err) || vsphere_look_at_once(hv, looks, &seen, ctx, err))
+        return -1;
+    const struct sum *sum = &seen.sum;
+    atomic_store(&hv->no_child_disks, sum->no_child_disks);
+    judge(hv, sum, &c);
+    c.memory_free = sum->memory ? sum->memory : UINT64_MAX;
+    c.disk_free = seen.space;
+    c.cpus = sum->cpus;
+    c.parallel = UNITS_PER_HOST * sum->usable;
+    *ret = c;
+    return 0;
+}

@@ -1,0 +1,431 @@
+/* What is there of ours. One bulk read finds it: the names, UUIDs and annotations of all VMs, then the settings of
+ * those that may be ours. From then on the handle knows its machines, and its own operations keep that up to date, so
+ * that none of them begins with looking one up. What a call with an uncertain end was about is looked up again. */
+#include <ctype.h>
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "drivers/vsphere/vsphere_priv.h"
+
+#define MIB ((uint64_t)1 << 20)
+
+/* One machine of ours, in hv->vms. */
+struct known {
+    char uuid[37]; /* the key */
+    char lab_id[LAB_ID_LEN + 1];
+    char *path, *name;
+    struct vm vm;
+    struct moref *others; /* more VMs with its tag: it was made twice */
+    size_t nothers;
+    bool doubted;
+    int64_t at;   /* hv->vms_clock when it was last kept or doubted */
+    int64_t read; /* the bulk read that saw it last */
+};
+
+/* What a VM says of itself. */
+struct record {
+    char *lab_id, *path, *digest, *name;
+    char uuid[64];
+    struct vm vm;
+};
+
+static void record_free(struct record *r) {
+    free(r->lab_id);
+    free(r->path);
+    free(r->digest);
+    free(r->name);
+}
+#define cleanup_record __attribute__((cleanup(record_free)))
+
+static const char *const record_paths[] = {"name",
+                                           "config.instanceUuid",
+                                           "config.extraConfig",
+                                           "config.nestedHVEnabled",
+                                           "config.hardware.numCPU",
+                                           "config.hardware.memoryMB",
+                                           "runtime.powerState",
+                                           NULL};
+static const struct vim_set record_set = {"VirtualMachine", record_paths};
+
+/* --- whose is it? --- */
+
+static void take_string(char **slot, xmlNode *value) {
+    free(*slot);
+    *slot = xml_text_new(value);
+}
+
+/* The last of a key counts: the simulator keeps them all. */
+static void read_extra(xmlNode *options, struct record *r) {
+    for (xmlNode *o = xml_child(options, "OptionValue"); o; o = xml_next(o, "OptionValue")) {
+        xmlNode *key = xml_child(o, "key"), *value = xml_child(o, "value");
+        if (xml_is(key, "nestor.lab"))
+            take_string(&r->lab_id, value);
+        else if (xml_is(key, "nestor.path"))
+            take_string(&r->path, value);
+        else if (xml_is(key, "nestor.digest"))
+            take_string(&r->digest, value);
+        else if (xml_is(key, "nestor.base"))
+            r->vm.detached = true;
+    }
+}
+
+static bool is_lab_id(const char *s) {
+    return s && strlen(s) == LAB_ID_LEN && strspn(s, "0123456789abcdef") == LAB_ID_LEN;
+}
+
+static bool is_path(const char *s) {
+    if (!s || !isalnum((unsigned char)s[0]) || strlen(s) > 512)
+        return false;
+    for (; *s; s++)
+        if (!isalnum((unsigned char)*s) && !strchr("-_/", *s))
+            return false;
+    return true;
+}
+
+/* False: not ours, whatever it looks like. */
+static bool read_record(const struct vim_object *o, struct record *r) {
+    char derived[37];
+    read_extra(vim_property(o, "config.extraConfig"), r);
+    r->name = xml_text_new(vim_property(o, "name"));
+    if (!is_lab_id(r->lab_id) || !is_path(r->path) || !r->name)
+        return false;
+    /* A copy somebody made of one of ours has the tag, but neither its UUID nor its name. */
+    cleanup_free char *native = machine_native_name(r->lab_id, r->path);
+    machine_uuid(r->lab_id, r->path, derived);
+    xml_text(vim_property(o, "config.instanceUuid"), r->uuid, sizeof r->uuid);
+    if (strcasecmp(r->uuid, derived) != 0 && strcmp(r->name, native) != 0)
+        return false;
+    xmlNode *power = vim_property(o, "runtime.powerState");
+    r->vm.there = true;
+    r->vm.ref = o->ref;
+    r->vm.power = xml_is(power, "poweredOn") ? POWER_ON : POWER_OFF;
+    r->vm.suspended = xml_is(power, "suspended");
+    r->vm.exposed = xml_flag(vim_property(o, "config.nestedHVEnabled"), false);
+    r->vm.cpus = (uint32_t)xml_number(vim_property(o, "config.hardware.numCPU"), 0);
+    r->vm.memory = (uint64_t)xml_number(vim_property(o, "config.hardware.memoryMB"), 0) * MIB;
+    if (r->digest && strlen(r->digest) < sizeof r->vm.digest)
+        memcpy(r->vm.digest, r->digest, strlen(r->digest) + 1);
+    return true;
+}
+
+/* --- what is known, by UUID --- */
+
+static int compare(const void *a, const void *b) {
+    return strcmp(((const struct known *)a)->uuid, ((const struct known *)b)->uuid);
+}
+
+static struct known *known_find(struct hypervisor *hv, const char *lab_id, const char *path) {
+    struct known key;
+    machine_uuid(lab_id, path, key.uuid);
+    void *node = tfind(&key, &hv->vms, compare);
+    return node ? *(struct known **)node : NULL;
+}
+
+static struct known *known_get(struct hypervisor *hv, const char *lab_id, const char *path) {
+    struct known *k = known_find(hv, lab_id, path);
+    if (k)
+        return k;
+    k = xcalloc(1, sizeof *k);
+    machine_uuid(lab_id, path, k->uuid);
+    memcpy(k->lab_id, lab_id, LAB_ID_LEN);
+    k->path = xstrdup(path);
+    if (!tsearch(k, &hv->vms, compare))
+        abort(); /* out of memory: as xmalloc */
+    return k;
+}
+
+static void known_free(void *data) {
+    struct known *k = data;
+    free(k->path);
+    free(k->name);
+    free(k->others);
+    free(k);
+}
+
+void vsphere_vms_free(struct hypervisor *hv) {
+    tdestroy(hv->vms, known_free);
+    hv->vms = NULL;
+}
+
+static void known_set(struct known *k, const struct vm *vm, const char *name) {
+    if (name && (!k->name || strcmp(k->name, name) != 0)) {
+        free(k->name);
+        k->name = xstrdup(name);
+    }
+    k->vm = *vm;
+    k->doubted = false;
+}
+
+void vsphere_vm_keep(struct hypervisor *hv, const struct tag *tag, const struct vm *vm) {
+    pthread_mutex_lock(&hv->lock);
+    struct known *k = known_get(hv, tag->lab_id, tag->path);
+    known_set(k, vm, NULL);
+    if (!vm->there)
+        k->nothers = 0;
+    k->at = ++hv->vms_clock;
+    pthread_mutex_unlock(&hv->lock);
+}
+
+void vsphere_vm_doubt(struct hypervisor *hv, const struct tag *tag) {
+    pthread_mutex_lock(&hv->lock);
+    struct known *k = known_get(hv, tag->lab_id, tag->path);
+    k->doubted = true;
+    k->at = ++hv->vms_clock;
+    pthread_mutex_unlock(&hv->lock);
+}
+
+/* --- the bulk read --- */
+
+struct reading {
+    struct hypervisor *hv;
+    int64_t begun; /* what was kept or doubted after that is newer than what is read */
+    int64_t number;
+    struct moref *refs; /* of what may be ours */
+    size_t n, cap;
+};
+
+/* "quickstart.kvm1-1a2b3c4d" */
+static bool looks_native(const char *name) {
+    size_t n = strlen(name);
+    return n > 9 && name[n - 9] == '-' && strspn(name + n - 8, "0123456789abcdef") == 8;
+}
+
+/* RFC 9562 version 8, as ours are: no VMware product makes those. */
+static bool looks_derived(const char *uuid) { return strlen(uuid) == 36 && uuid[14] == '8'; }
+
+static int take_any(void *data, struct vim_object *o, struct error *err) {
+    (void)err;
+    struct reading *r = data;
+    char name[256] = "", uuid[64] = "", annotation[2048] = "";
+    xml_text(vim_property(o, "name"), name, sizeof name);
+    xml_text(vim_property(o, "summary.config.instanceUuid"), uuid, sizeof uuid);
+    xml_text(vim_property(o, "summary.config.annotation"), annotation, sizeof annotation);
+    if (!looks_native(name) && !looks_derived(uuid) && !strstr(annotation, "nestor lab="))
+        return 0;
+    if (r->n == r->cap) {
+        r->cap = r->cap ? r->cap * 2 : 64;
+        r->refs = xrealloc(r->refs, r->cap * sizeof *r->refs);
+    }
+    r->refs[r->n++] = o->ref;
+    return 0;
+}
+
+static int take_record(void *data, struct vim_object *o, struct error *err) {
+    (void)err;
+    struct reading *reading = data;
+    cleanup_record struct record r = {0};
+    if (!read_record(o, &r))
+        return 0;
+    pthread_mutex_lock(&reading->hv->lock);
+    struct known *k = known_get(reading->hv, r.lab_id, r.path);
+    if (k->read == reading->number && !moref_equal(&k->vm.ref, &r.vm.ref)) {
+        k->others = xrealloc(k->others, (k->nothers + 1) * sizeof *k->others);
+        k->others[k->nothers++] = r.vm.ref;
+    } else if (k->at <= reading->begun) {
+        known_set(k, &r.vm, r.name);
+        k->nothers = 0;
+    }
+    k->read = reading->number;
+    pthread_mutex_unlock(&reading->hv->lock);
+    return 0;
+}
+
+/* What was known and is not there any more. */
+static void forget_unread(const void *node, VISIT which, void *data) {
+    const struct reading *reading = data;
+    struct known *k = *(struct known *const *)node;
+    if ((which == postorder || which == leaf) && k->read != reading->number && k->at <= reading->begun) {
+        k->vm = (struct vm){0};
+        k->nothers = 0;
+        k->doubted = false;
+    }
+}
+
+static int read_ours(struct hypervisor *hv, const struct context *ctx, struct error *err) {
+    static const char *const paths[] = {"name", "summary.config.instanceUuid", "summary.config.annotation", NULL};
+    static const struct vim_set set = {"VirtualMachine", paths};
+    struct reading reading = {.hv = hv};
+    pthread_mutex_lock(&hv->lock);
+    reading.begun = hv->vms_clock;
+    reading.number = ++hv->vms_clock;
+    pthread_mutex_unlock(&hv->lock);
+    int failed = vim_read_all(hv->vim, &vim_service(hv->vim)->root_folder, &set, take_any, &reading, ctx, err);
+    if (!failed && reading.n)
+        failed = vim_read_these(hv->vim, reading.refs, reading.n, &record_set, take_record, &reading, ctx, err);
+    if (!failed) {
+        pthread_mutex_lock(&hv->lock);
+        twalk_r(hv->vms, forget_unread, &reading);
+        pthread_mutex_unlock(&hv->lock);
+    }
+    free(reading.refs);
+    return failed ? -1 : 0;
+}
+
+/* again: also when it was read before. */
+static int load(struct hypervisor *hv, bool again, const struct context *ctx, struct error *err) {
+    int mine = once_begin(&hv->vms_once, hv->config.subject, "looking at its machines", ctx, err);
+    if (mine < 0)
+        return -1;
+    int failed = mine || again ? read_ours(hv, ctx, err) : 0;
+    if (mine)
+        once_end(&hv->vms_once, !failed);
+    return failed ? error_context(err, "looking at its machines") : 0;
+}
+
+/* --- one machine --- */
+
+static int find_by_uuid(struct hypervisor *hv, const struct tag *tag, struct moref *ret, const struct context *ctx,
+                        struct error *err) {
+    char uuid[37];
+    machine_uuid(tag->lab_id, tag->path, uuid);
+    struct soap_request *request = soap_new("FindByUuid", &vim_service(hv->vim)->search_index);
+    soap_text(request, "uuid", uuid);
+    soap_flag(request, "vmSearch", true);
+    soap_flag(request, "instanceUuid", true);
+    cleanup_soap_reply struct soap_reply *reply = NULL;
+    xmlNode *found;
+    int rc = vim_call(hv->vim, request, VIM_SAFE, &reply, NULL, ctx, err);
+    soap_free(request);
+    if (rc || (rc = soap_next(reply, &found, err)) < 0)
+        return -1;
+    *ret = MOREF_NONE;
+    if (rc > 0)
+        xml_ref(found, ret);
+    return 0;
+}
+
+int vsphere_vm_look(struct hypervisor *hv, const struct tag *tag, struct vm *ret, const struct context *ctx,
+                    struct error *err) {
+    struct moref ref;
+    cleanup_record struct record r = {0};
+    cleanup_vim_object struct vim_object object = {0};
+    if (find_by_uuid(hv, tag, &ref, ctx, err))
+        return error_subject(err, tag->path);
+    if (moref_is_set(&ref)) {
+        struct error why = {0};
+        if (vim_read(hv->vim, &ref, &record_set, &object, ctx, &why) == 0) {
+            if (!read_record(&object, &r) || strcmp(r.lab_id, tag->lab_id) != 0 || strcmp(r.path, tag->path) != 0)
+                r.vm = (struct vm){0}; /* of somebody else */
+        } else if (!vim_fault_is(&why, VIM_MANAGED_OBJECT_NOT_FOUND)) {
+            if (err)
+                *err = why;
+            return error_subject(err, tag->path);
+        }
+    }
+    vsphere_vm_keep(hv, tag, &r.vm);
+    *ret = r.vm;
+    return 0;
+}
+
+int vsphere_vm_find(struct hypervisor *hv, const struct tag *tag, struct vm *ret, const struct context *ctx,
+                    struct error *err) {
+    if (context_check(ctx, tag->path, "looking for it", err) || load(hv, false, ctx, err))
+        return -1;
+    pthread_mutex_lock(&hv->lock);
+    const struct known *k = known_find(hv, tag->lab_id, tag->path);
+    bool doubted = k && k->doubted;
+    if (k && k->nothers) /* made twice: neither counts */
+        *ret = (struct vm){.there = true, .ref = k->vm.ref, .power = k->vm.power};
+    else
+        *ret = k ? k->vm : (struct vm){0};
+    pthread_mutex_unlock(&hv->lock);
+    return doubted ? vsphere_vm_look(hv, tag, ret, ctx, err) : 0;
+}
+
+int vsphere_vm_need(struct hypervisor *hv, const struct tag *tag, struct vm *ret, const struct context *ctx,
+                    struct error *err) {
+    struct vm vm;
+    if (vsphere_vm_find(hv, tag, &vm, ctx, err))
+        return -1;
+    if (!vm.there || !vm.digest[0]) {
+        error_set(err, ERR_NOT_FOUND, tag->path,
+                  vm.there ? "it was only half made on %s" : "there is no such machine on %s", hv->config.subject);
+        return error_mend(err, "run 'nestor up': it makes what is missing");
+    }
+    *ret = vm;
+    return 0;
+}
+
+int vsphere_vm_all(struct hypervisor *hv, const struct tag *tag, struct moref **ret, size_t *ret_n,
+                   const struct context *ctx, struct error *err) {
+    struct vm vm;
+    if (vsphere_vm_find(hv, tag, &vm, ctx, err) || (!vm.there && vsphere_vm_look(hv, tag, &vm, ctx, err)))
+        return -1;
+    pthread_mutex_lock(&hv->lock);
+    const struct known *k = known_find(hv, tag->lab_id, tag->path);
+    size_t n = vm.there ? 1 + (k ? k->nothers : 0) : 0;
+    struct moref *refs = xcalloc(n + 1, sizeof *refs);
+    if (n)
+        refs[0] = vm.ref;
+    for (size_t i = 1; i < n; i++)
+        refs[i] = k->others[i - 1];
+    pthread_mutex_unlock(&hv->lock);
+    *ret = refs;
+    *ret_n = n;
+    return 0;
+}
+
+int vsphere_vm_failed(struct hypervisor *hv, const struct tag *tag, bool uncertain, struct error *why,
+                      struct error *err) {
+    bool over = why->code == ERR_TIMEOUT || why->code == ERR_CANCELLED;
+    if (uncertain || over || vim_fault_is(why, VIM_MANAGED_OBJECT_NOT_FOUND))
+        vsphere_vm_doubt(hv, tag);
+    if (uncertain && !over)
+        error_retry(why); /* the next try looks first */
+    error_subject(why, tag->path);
+    if (err)
+        *err = *why;
+    return -1;
+}
+
+int vsphere_vm_do(struct hypervisor *hv, const struct tag *tag, struct soap_request *request, struct moref *ret,
+                  const struct context *ctx, struct error *err) {
+    struct error why = {0};
+    bool uncertain = false;
+    if (vim_do(hv->vim, request, ret, &uncertain, ctx, &why) == 0)
+        return 0;
+    return vsphere_vm_failed(hv, tag, uncertain, &why, err);
+}
+
+void vsphere_set_digest(struct vm *vm, const struct machine_spec *spec) {
+    const char *digest = spec->digest && spec->digest[0] ? spec->digest : VSPHERE_NO_DIGEST;
+    memccpy(vm->digest, digest, '\0', sizeof vm->digest - 1);
+    vm->digest[sizeof vm->digest - 1] = '\0';
+}
+
+/* --- observe --- */
+
+struct telling {
+    const char *lab_id;
+    struct observation *observation;
+};
+
+static void tell(const void *node, VISIT which, void *data) {
+    const struct telling *t = data;
+    const struct known *k = *(struct known *const *)node;
+    if ((which != postorder && which != leaf) || !k->vm.there || (t->lab_id && strcmp(t->lab_id, k->lab_id) != 0))
+        return;
+    struct arena *arena = &t->observation->arena;
+    bool whole = k->vm.digest[0] && !k->nothers;
+    cleanup_free char *native = machine_native_name(k->lab_id, k->path);
+    struct observed *o = observation_add(t->observation);
+    *o = (struct observed){.lab_id = arena_strdup(arena, k->lab_id),
+                           .path = arena_strdup(arena, k->path),
+                           .name = arena_strdup(arena, k->name ? k->name : native),
+                           .digest = strcmp(k->vm.digest, VSPHERE_NO_DIGEST) ? arena_strdup(arena, k->vm.digest) : "",
+                           .power = whole ? k->vm.power : POWER_BROKEN,
+                           .exposed = k->vm.exposed};
+}
+
+int vsphere_observe(struct hypervisor *hv, const char *lab_id, struct observation **ret, const struct context *ctx,
+                    struct error *err) {
+    if (context_check(ctx, hv->config.subject, "looking at its machines", err) || load(hv, true, ctx, err))
+        return -1;
+    struct telling t = {lab_id, xcalloc(1, sizeof *t.observation)};
+    pthread_mutex_lock(&hv->lock);
+    twalk_r(hv->vms, tell, &t);
+    pthread_mutex_unlock(&hv->lock);
+    *ret = t.observation;
+    return 0;
+}

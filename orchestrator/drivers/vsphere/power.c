@@ -1,0 +1,174 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "drivers/vsphere/vsphere_priv.h"
+
+/* How often a machine that does not get on is looked at: it may have a question. */
+#define QUESTION_MS 5000
+
+static const char *const power_paths[] = {"runtime.powerState", NULL};
+static const char *const question_paths[] = {"name", "runtime.question", NULL};
+static const char *const task_paths[] = {"info.state", NULL};
+static const struct vim_set power_set = {"VirtualMachine", power_paths},
+                            question_set = {"VirtualMachine", question_paths}, task_set = {"Task", task_paths};
+
+static void keep_power(struct hypervisor *hv, const struct tag *tag, struct vm *vm, enum power power) {
+    vm->power = power;
+    vm->suspended = false;
+    vsphere_vm_keep(hv, tag, vm);
+}
+
+static int read_power(struct hypervisor *hv, const struct tag *tag, const struct moref *vm, bool *ret_on,
+                      const struct context *ctx, struct error *err) {
+    cleanup_vim_object struct vim_object object = {0};
+    if (vim_read(hv->vim, vm, &power_set, &object, ctx, err))
+        return error_subject(err, tag->path);
+    *ret_on = xml_is(vim_property(&object, "runtime.powerState"), "poweredOn");
+    return 0;
+}
+
+/* --- a task that may stand still because the machine asks something --- */
+
+static int look_for_end(void *data, const struct vim_object *task, struct error *err) {
+    (void)err;
+    bool *succeeded = data;
+    xmlNode *state = vim_property(task, "info.state");
+    *succeeded = xml_is(state, "success");
+    return *succeeded || xml_is(state, "error");
+}
+
+static bool read_question(struct hypervisor *hv, const struct tag *tag, const struct moref *vm,
+                          const struct context *ctx, struct error *err) {
+    cleanup_vim_object struct vim_object object = {0};
+    if (vim_read(hv->vim, vm, &question_set, &object, ctx, NULL))
+        return false; /* looked at again later */
+    cleanup_free char *name = xml_text_new(vim_property(&object, "name"));
+    return vsphere_asks(vim_property(&object, "runtime.question"), tag->path, name ? name : vm->id, err);
+}
+
+/* Leaves nothing behind that may go on, as every wait that is given up. */
+static void give_up(struct hypervisor *hv, const struct moref *task) {
+    const struct context over = {.deadline = clock_ms()};
+    struct error ignored = {0};
+    if (vim_task(hv->vim, task, NULL, NULL, NULL, &over, &ignored) == 0)
+        return;
+}
+
+static int await_task(struct hypervisor *hv, const struct tag *tag, const struct moref *vm, const struct moref *task,
+                      const struct context *ctx, struct error *err) {
+    for (;;) {
+        bool succeeded = false;
+        struct error why = {0};
+        struct context slice = context_timeout(ctx, QUESTION_MS);
+        bool ended = vim_watch(hv->vim, task, &task_set, look_for_end, &succeeded, &slice, &why) == 0;
+        if (succeeded)
+            return 0;
+        if (ended || why.code != ERR_TIMEOUT || !context_left(ctx)) /* its fault, or the end of ctx */
+            return vim_task(hv->vim, task, NULL, NULL, NULL, ctx, err);
+        if (read_question(hv, tag, vm, ctx, err)) {
+            give_up(hv, task);
+            return -1;
+        }
+    }
+}
+
+static int do_power(struct hypervisor *hv, const struct tag *tag, const struct moref *vm, const char *method,
+                    const struct context *ctx, struct error *err) {
+    struct moref task;
+    struct error why = {0};
+    bool uncertain = false;
+    struct soap_request *request = soap_new(method, vm);
+    int failed = vim_call_ref(hv->vim, request, VIM_ONCE, &task, &uncertain, ctx, &why);
+    soap_free(request);
+    if (!failed) {
+        failed = await_task(hv, tag, vm, &task, ctx, &why);
+        uncertain = failed && !why.native; /* no fault of the task's: it may go on */
+    }
+    return failed ? vsphere_vm_failed(hv, tag, uncertain, &why, err) : 0;
+}
+
+/* InvalidPowerState says that it is not as the call wants it; whether it is as we want it is another question. */
+static int power_call(struct hypervisor *hv, const struct tag *tag, const struct moref *vm, const char *method, bool on,
+                      const struct context *ctx, struct error *err) {
+    struct error why = {0};
+    bool is_on = !on;
+    if (do_power(hv, tag, vm, method, ctx, &why) == 0)
+        return 0;
+    if (vim_fault_is(&why, VIM_INVALID_POWER_STATE) && read_power(hv, tag, vm, &is_on, ctx, NULL) == 0 && is_on == on)
+        return 0;
+    if (err)
+        *err = why;
+    return -1;
+}
+
+int vsphere_start(struct hypervisor *hv, const struct machine_spec *spec, const struct context *ctx,
+                  struct error *err) {
+    struct vm vm;
+    if (vsphere_vm_need(hv, &spec->tag, &vm, ctx, err) ||
+        power_call(hv, &spec->tag, &vm.ref, "PowerOnVM_Task", true, ctx, err))
+        return -1;
+    keep_power(hv, &spec->tag, &vm, POWER_ON);
+    return 0;
+}
+
+int vsphere_power_off(struct hypervisor *hv, const struct tag *tag, const struct moref *vm, const struct context *ctx,
+                      struct error *err) {
+    return power_call(hv, tag, vm, "PowerOffVM_Task", false, ctx, err);
+}
+
+int vsphere_power_cut(struct hypervisor *hv, const struct tag *tag, const struct context *ctx, struct error *err) {
+    struct vm vm;
+    if (vsphere_vm_find(hv, tag, &vm, ctx, err))
+        return -1;
+    if (!vm.there)
+        return 0;
+    if (vsphere_power_off(hv, tag, &vm.ref, ctx, err))
+        return -1;
+    keep_power(hv, tag, &vm, POWER_OFF);
+    return 0;
+}
+
+/* --- stop --- */
+
+static int look_for_off(void *data, const struct vim_object *object, struct error *err) {
+    (void)data, (void)err;
+    return xml_is(vim_property(object, "runtime.powerState"), "poweredOff");
+}
+
+/* 1: it is off already. */
+static int shut_down_guest(struct hypervisor *hv, const struct tag *tag, const struct moref *vm,
+                           const struct context *ctx, struct error *err) {
+    struct error why = {0};
+    bool on = true;
+    struct soap_request *request = soap_new("ShutdownGuest", vm);
+    int failed = vim_call(hv->vim, request, VIM_SAFE, NULL, NULL, ctx, &why);
+    soap_free(request);
+    if (!failed)
+        return 0;
+    if (vim_fault_is(&why, VIM_INVALID_POWER_STATE) && read_power(hv, tag, vm, &on, ctx, NULL) == 0 && !on)
+        return 1;
+    if (vim_fault_is(&why, VIM_TOOLS_UNAVAILABLE)) {
+        /* Nobody in it hears us, however long we wait. */
+        error_set(err, ERR_TIMEOUT, tag->path, "it cannot be asked to power off: VMware Tools do not run in it");
+        return error_mend(err, "install open-vm-tools in its template");
+    }
+    error_subject(&why, tag->path);
+    if (err)
+        *err = why;
+    return -1;
+}
+
+int vsphere_stop(struct hypervisor *hv, const struct tag *tag, const struct context *ctx, struct error *err) {
+    struct vm vm;
+    if (vsphere_vm_find(hv, tag, &vm, ctx, err))
+        return -1;
+    if (!vm.there)
+        return 0;
+    if (vm.suspended)
+        return vsphere_power_cut(hv, tag, ctx, err);
+    int rc = shut_down_guest(hv, tag, &vm.ref, ctx, err);
+    if (rc < 0 || (!rc && vim_watch(hv->vim, &vm.ref, &power_set, look_for_off, NULL, ctx, err)))
+        return error_subject(err, tag->path);
+    keep_power(hv, tag, &vm, POWER_OFF);
+    return 0;
+}

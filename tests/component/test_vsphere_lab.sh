@@ -1,0 +1,128 @@
+#!/bin/sh
+# Labs on a real vcsim, a vCenter and a bare ESXi: up, looked at, and down with nothing left.
+. "$NESTOR_SOURCE_DIR/tests/support/cli_lib.sh"
+. "$NESTOR_SOURCE_DIR/tests/support/vcsim_lib.sh"
+
+# write_vc_lab: lab.yaml, three guest hypervisors named gh-1 to gh-3 on $target_url.
+write_vc_lab() {
+    cat >lab.yaml <<END
+lab: course
+hosts:
+  vc:
+    driver: vsphere
+    url: $target_url
+    username: $vcsim_user
+    password: { env: VC_PASSWORD }
+    tls: { thumbprint: "$target_thumbprint" }
+    inventory: { $target_inventory }
+machines:
+  gh: { host: vc, template: gh-template, count: 3, memory: 64MiB, nesting: exposed, ready: address, clone: linked,
+        extra-config: { SET.guest.ipAddress: 127.0.0.1 } }
+END
+}
+export VC_PASSWORD="$vcsim_password"
+
+# The machines are there once, on, with nesting, tagged; and nothing else is.
+expect_three() {
+    [ "$(vm_count course.gh-)" -eq 3 ] || fail "there are $(vm_names | tr '\n' ' ')"
+    for n in 1 2 3; do
+        name=$(vm_names | grep "^course.gh-$n-")
+        [ "$(vm_get "$name" power)" = poweredOn ] || fail "$name is $(vm_get "$name" power)"
+        [ "$(vm_get "$name" nested)" = true ] || fail "$name has nesting $(vm_get "$name" nested)"
+        [ "$(vm_get "$name" 'extra["nestor.path"]')" = "course/gh-$n" ] || fail "$name has no path"
+        [ "$(vm_get "$name" 'extra["vhv.enable"]')" = TRUE ] || fail "$name has no vhv.enable"
+        [ -n "$(vm_get "$name" 'extra["nestor.digest"]')" ] || fail "$name has no digest"
+        vm_get "$name" 'extra["guestinfo.userdata"]' | base64 -d | grep -q '^#cloud-config' || fail "no user-data"
+    done
+    [ "$(vm_names | wc -l)" -eq 4 ] || fail "there is more: $(vm_names | tr '\n' ' ')"
+}
+
+a_lab_comes_and_goes() {
+    nestor up lab.yaml --yes
+    expect_exit 0
+    expect_three
+    nestor status course --json
+    expect_json '.state == "up" and (.machines | length == 3 and all(.ready))'
+    nestor plan lab.yaml
+    expect_exit 0
+    nestor down course --yes
+    expect_exit 0
+    [ "$(vm_names)" = gh-template ] || fail "there is still $(vm_names | tr '\n' ' ')"
+    nestor gc --json
+}
+
+begin "a lab of three guest hypervisors comes and goes on a vCenter"
+vcsim_start vpx
+vcsim_template gh-template
+govc folder.create /DC0/vm/labs
+target_url=$vcsim_url target_thumbprint=$vcsim_thumbprint
+target_inventory='datacenter: DC0, cluster: DC0_C0, datastore: LocalDS_0, folder: /DC0/vm/labs, network: VM Network'
+write_vc_lab
+a_lab_comes_and_goes
+
+begin "a lab of three guest hypervisors comes and goes on a bare ESXi, which never sees a clone"
+vcsim_start esx
+vcsim_template gh-template with-disk
+proxy_start --accept duplicate --record calls # vcsim panics when it is asked for names while it makes machines
+target_url=$proxy_url target_thumbprint=$proxy_thumbprint target_inventory='network: VM Network'
+write_vc_lab
+a_lab_comes_and_goes
+[ "$(calls_count CloneVM_Task)" -eq 0 ] || fail "the ESXi was asked to clone"
+[ "$(calls_count Destroy_Task)" -eq 0 ] || fail "a machine with the template's disk as its parent was destroyed"
+[ "$(calls_count CreateVM_Task)" -eq 3 ] || fail "$(calls_count CreateVM_Task) machines were created"
+proxy_stop || fail "a secret went over the wire outside of the login"
+
+begin "guest hypervisors are opened at their address, and what is in them goes with them"
+inside() {
+    vcsim_start esx
+    vcsim_template inner-template with-disk
+    port=${vcsim_url#https://127.0.0.1:} port=${port%/sdk}
+}
+guest() { # NAME PORT THUMBPRINT READY
+    cat <<END
+  $1:
+    template: gh-template
+    memory: 64MiB
+    extra-config: { SET.guest.ipAddress: 127.0.0.1 }
+    hypervisor:
+      { driver: vsphere, port: $2, username: "$vcsim_user", password: { env: VC_PASSWORD }, tls: { thumbprint: "$3" } }
+    machines:
+      web: { count: 2, template: inner-template, memory: 32MiB, ready: $4, extra-config: { ip0: 127.0.0.1 } }
+END
+}
+inside
+url1=$vcsim_url ca1=$vcsim_ca port1=$port thumbprint1=$vcsim_thumbprint
+inside
+port2=$port thumbprint2=$vcsim_thumbprint
+inner_names() { GOVC_URL=$url1 GOVC_TLS_CA_CERTS=$ca1 vm_names; }
+vcsim_start vpx
+vcsim_template gh-template
+cat >deep.yaml <<END
+lab: deep
+hosts:
+  vc:
+    driver: vsphere
+    url: $vcsim_url
+    username: $vcsim_user
+    password: { env: VC_PASSWORD }
+    tls: { ca: $vcsim_ca }
+    inventory: { network: VM Network }
+machines:
+$(guest gh1 "$port1" "$thumbprint1" address)
+$(guest gh2 "$port2" "$thumbprint2" running)
+END
+nestor up deep.yaml --yes
+expect_exit 0
+nestor status deep --json
+expect_json '.state == "up" and (.machines | length == 6 and all(.ready))'
+[ "$(inner_names | grep -c '^deep.gh1.web-[12]-')" -eq 2 ] || fail "in gh1 there are $(inner_names | tr '\n' ' ')"
+[ "$(inner_names | grep -c gh2)" -eq 0 ] || fail "a machine of gh2 is in gh1"
+nestor plan deep.yaml
+expect_exit 0
+sed -i 's/web: { count: 2/web: { count: 1/' deep.yaml
+nestor up deep.yaml --yes
+expect_exit 0
+[ "$(inner_names | grep -c '^deep.gh1.web-')" -eq 1 ] || fail "in gh1 there are $(inner_names | tr '\n' ' ')"
+nestor down deep --yes
+expect_exit 0
+[ "$(vm_names)" = gh-template ] || fail "there is still $(vm_names | tr '\n' ' ')"

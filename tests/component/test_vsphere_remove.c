@@ -1,0 +1,301 @@
+/* Taking machines away, and calls whose end nobody knows: nothing is made twice, nothing is left, nothing that is not
+ * nestor's is touched. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "drivers/vsphere/vsphere.h"
+#include "vsphere_fixture.h"
+
+static const struct driver *const driver = &vsphere_driver;
+
+static struct vsphere_fixture *start(bool esx, const char *setup) {
+    struct vsphere_fixture *f = xcalloc(1, sizeof *f);
+    vsphere_fixture_start(f, esx, setup, NULL);
+    VSPHERE_OPEN(f, "inventory.network=VM Network");
+    return f;
+}
+
+static void stop(struct vsphere_fixture *f) {
+    vsphere_fixture_stop(f);
+    free(f);
+}
+
+static int create(struct vsphere_fixture *f, struct vsphere_machine *m) {
+    return driver->create(f->hv, &m->spec, in_time(f), &f->err);
+}
+
+static int take_away(struct vsphere_fixture *f, struct vsphere_machine *m) {
+    return driver->remove(f->hv, &m->spec.tag, in_time(f), &f->err);
+}
+
+/* As a step does: what may be repeated is repeated. */
+#define AGAIN(f, call)                                                                                                 \
+    do {                                                                                                               \
+        for (int turn = 0; (call) != 0; turn++)                                                                        \
+            if (turn == 2 || !(f)->err.retry)                                                                          \
+                fail_msg("%s\n    %s: %s: %s", #call, error_code_name((f)->err.code), (f)->err.subject,                \
+                         (f)->err.cause);                                                                              \
+    } while (0)
+
+static struct observed observe_one(struct vsphere_fixture *f, size_t expected) {
+    struct observation *o = NULL;
+    struct observed one = {.path = "", .digest = ""};
+    MUST(f, driver->observe(f->hv, FIXTURE_LAB, &o, in_time(f), &f->err));
+    assert_int_equal(o->n, expected);
+    if (o->n)
+        one.power = o->items[0].power, one.exposed = o->items[0].exposed;
+    observation_free(o);
+    return one;
+}
+
+/* --- answers that are lost --- */
+
+/* Each call is carried out, and its answer does not come. */
+static void lives_through(bool esx, const char *method, const char *how) {
+    struct vsphere_machine m;
+    bool exposed = false;
+    struct vsphere_fixture *f = start(esx, esx ? "vcsim_template gh-template with-disk" : "vcsim_template gh-template");
+    vsphere_machine_init(&m, "vm", "gh-template")->spec.expose = true;
+    cleanup_free char *line = xasprintf("%s after %s times=1\n", method, how);
+    vcsim_control(&f->proxy, line);
+    AGAIN(f, create(f, &m));
+    AGAIN(f, driver->expose(f->hv, &m.spec, true, &exposed, in_time(f), &f->err));
+    assert_true(exposed);
+    AGAIN(f, driver->start(f->hv, &m.spec, in_time(f), &f->err));
+    assert_int_equal(vcsim_count_machines(&f->vcsim, "box.vm-"), 1);
+    struct observed seen = observe_one(f, 1);
+    assert_int_equal(seen.power, POWER_ON);
+    assert_true(seen.exposed);
+    AGAIN(f, take_away(f, &m));
+    assert_int_equal(vcsim_count_machines(&f->vcsim, "box."), 0);
+    observe_one(f, 0);
+    stop(f);
+}
+
+static void a_lost_answer_makes_nothing_twice_on_a_vcenter(void **state) {
+    (void)state;
+    static const char *const methods[] = {"CloneVM_Task", "ReconfigVM_Task", "PowerOnVM_Task", "PowerOffVM_Task",
+                                          "Destroy_Task"};
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
+        lives_through(false, methods[i], i % 2 ? "cut" : "reset");
+}
+
+static void a_lost_answer_makes_nothing_twice_on_an_esxi(void **state) {
+    (void)state;
+    static const char *const methods[] = {"CreateVM_Task", "UnregisterVM", "DeleteDatastoreFile_Task"};
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
+        lives_through(true, methods[i], "reset");
+}
+
+static void a_session_that_ends_anywhere_is_made_anew(void **state) {
+    (void)state;
+    static const char *const methods[] = {"CloneVM_Task", "ReconfigVM_Task", "PowerOnVM_Task", "Destroy_Task"};
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+        struct vsphere_machine m;
+        bool exposed = false;
+        struct vsphere_fixture *f = start(false, "vcsim_template gh-template");
+        vsphere_machine_init(&m, "vm", "gh-template")->spec.expose = true;
+        cleanup_free char *line = xasprintf("%s expire times=1\n", methods[i]);
+        vcsim_control(&f->proxy, line);
+        MUST(f, create(f, &m));
+        MUST(f, driver->expose(f->hv, &m.spec, true, &exposed, in_time(f), &f->err));
+        MUST(f, driver->start(f->hv, &m.spec, in_time(f), &f->err));
+        MUST(f, take_away(f, &m));
+        assert_int_equal(vcsim_count_machines(&f->vcsim, "box."), 0);
+        stop(f);
+    }
+}
+
+/* --- faults that say something --- */
+
+static void a_name_that_is_taken_is_told(void **state) {
+    (void)state;
+    struct vsphere_machine m;
+    struct vsphere_fixture *f = start(false, "vcsim_template gh-template\n"
+                                             "govc vm.clone -vm gh-template -on=false box.vm-01234567\n");
+    MUST_FAIL(f, create(f, vsphere_machine_init(&m, "vm", "gh-template")), ERR_EXISTS,
+              "there is a VM named box.vm-01234567 in the folder, and it is not nestor's", "rename that VM");
+    assert_string_equal(f->err.subject, "box/vm");
+    MUST(f, take_away(f, &m));
+    assert_int_equal(vcsim_count_machines(&f->vcsim, "box.vm-"), 1);
+    stop(f);
+}
+
+static void typed_faults_keep_their_meaning(void **state) {
+    (void)state;
+    static const struct {
+        const char *fault;
+        enum error_code code;
+        bool retry;
+    } faults[] = {
+        {"NoDiskSpace", ERR_DISK_FULL, false},  {"InsufficientMemoryResourcesFault", ERR_CAPACITY, false},
+        {"NoPermission", ERR_AUTH, false},      {"RestrictedVersion", ERR_UNSUPPORTED, false},
+        {"TaskInProgress", ERR_LOCKED, true},   {"HostNotConnected", ERR_UNREACHABLE, true},
+        {"ConcurrentAccess", ERR_LOCKED, true}, {"SystemError", ERR_PROCESS, false},
+    };
+    struct vsphere_machine m;
+    struct vsphere_fixture *f = start(false, "vcsim_template gh-template");
+    vsphere_machine_init(&m, "vm", "gh-template");
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+        cleanup_free char *line = xasprintf("CloneVM_Task fault=%s\n", faults[i].fault);
+        vcsim_control(&f->proxy, line);
+        assert_int_equal(create(f, &m), -1);
+        if (f->err.code != faults[i].code || f->err.retry != faults[i].retry)
+            fail_msg("%s: %s: %s", faults[i].fault, error_code_name(f->err.code), f->err.cause);
+        assert_string_equal(f->err.subject, "box/vm");
+    }
+    vcsim_control(&f->proxy, "");
+    MUST(f, create(f, &m));
+    stop(f);
+}
+
+static void a_task_that_fails_late_leaves_a_machine_that_is_made_anew(void **state) {
+    (void)state;
+    struct vsphere_machine m;
+    struct vsphere_fixture *f = start(false, "vcsim_template gh-template");
+    vcsim_control(&f->proxy, "ReconfigVM_Task task running=200 fault=SystemError times=1\n");
+    assert_int_equal(create(f, vsphere_machine_init(&m, "vm", "gh-template")), -1);
+    assert_int_equal(f->err.code, ERR_PROCESS);
+    assert_int_equal(observe_one(f, 1).power, POWER_BROKEN);
+    MUST(f, create(f, &m));
+    assert_int_equal(vcsim_count_machines(&f->vcsim, "box.vm-"), 1);
+    assert_int_equal(observe_one(f, 1).power, POWER_OFF);
+    stop(f);
+}
+
+static void a_machine_that_was_started_by_hand_is_removed_all_the_same(void **state) {
+    (void)state;
+    struct vsphere_machine m;
+    struct vsphere_fixture *f = start(false, "vcsim_template gh-template");
+    MUST(f, create(f, vsphere_machine_init(&m, "vm", "gh-template")));
+    free(vcsim_run(&f->vcsim, "govc vm.power -on box.vm-01234567"));
+    MUST(f, take_away(f, &m)); /* the handle thinks that it is off */
+    assert_int_equal(vcsim_count_machines(&f->vcsim, "box."), 0);
+    stop(f);
+}
+
+static void a_machine_that_went_by_hand_is_gone(void **state) {
+    (void)state;
+    struct vsphere_machine m;
+    struct vsphere_fixture *f = start(false, "vcsim_template gh-template");
+    MUST(f, create(f, vsphere_machine_init(&m, "vm", "gh-template")));
+    free(vcsim_run(&f->vcsim, "govc vm.destroy box.vm-01234567"));
+    MUST(f, take_away(f, &m));
+    MUST(f, create(f, &m));
+    free(vcsim_run(&f->vcsim, "govc vm.destroy box.vm-01234567"));
+    MUST_FAIL(f, driver->start(f->hv, &m.spec, in_time(f), &f->err), ERR_NOT_FOUND, "", "");
+    MUST_FAIL(f, driver->start(f->hv, &m.spec, in_time(f), &f->err), ERR_NOT_FOUND, "there is no such machine",
+              "nestor up");
+    stop(f);
+}
+
+/* --- whose is it? --- */
+
+static void everything_with_the_tag_goes(void **state) {
+    (void)state;
+    struct vsphere_machine m;
+    struct vsphere_fixture *f = start(false, "vcsim_template gh-template");
+    MUST(f, create(f, vsphere_machine_init(&m, "vm", "gh-template")));
+    /* What a server does that carries a call out twice. */
+    free(vcsim_run(&f->vcsim, "govc folder.create /DC0/vm/other\n"
+                              "govc vm.clone -vm gh-template -on=false -folder /DC0/vm/other second\n"
+                              "govc vm.change -vm second -name box.vm-01234567 -e nestor.lab=" FIXTURE_LAB
+                              " -e nestor.path=box/vm -e nestor.digest=d1\n"));
+    assert_int_equal(vcsim_count_machines(&f->vcsim, "box.vm-"), 2);
+    assert_int_equal(observe_one(f, 1).power, POWER_BROKEN);
+    MUST(f, create(f, &m)); /* replaces both */
+    assert_int_equal(vcsim_count_machines(&f->vcsim, "box.vm-"), 1);
+    assert_int_equal(observe_one(f, 1).power, POWER_OFF);
+    stop(f);
+}
+
+static void a_copy_made_by_hand_is_left_alone(void **state) {
+    (void)state;
+    struct vsphere_machine m;
+    struct vsphere_fixture *f = start(false, "vcsim_template gh-template");
+    MUST(f, create(f, vsphere_machine_init(&m, "vm", "gh-template")));
+    free(vcsim_run(&f->vcsim, "govc vm.clone -vm box.vm-01234567 -on=false keepsake\n"
+                              "govc vm.change -vm keepsake -e nestor.lab=" FIXTURE_LAB
+                              " -e nestor.path=box/vm -e nestor.digest=d1 -annotation 'nestor lab=" FIXTURE_LAB "'\n"));
+    assert_int_equal(observe_one(f, 1).power, POWER_OFF);
+    MUST(f, take_away(f, &m));
+    assert_int_equal(vcsim_count_machines(&f->vcsim, "keepsake"), 1);
+    observe_one(f, 0);
+    stop(f);
+}
+
+static void hostile_tags_are_nobodys(void **state) {
+    (void)state;
+    struct observation *o = NULL;
+    struct vsphere_fixture *f = start(false, "vcsim_template gh-template\n"
+                                             "n=0\n"
+                                             "for path in ../etc 'a b' /x \"$(printf 'a\\001b')\" ''; do\n"
+                                             "n=$((n + 1)); name=box.x$n-01234567\n"
+                                             "govc vm.clone -vm gh-template -on=false $name\n"
+                                             "govc vm.change -vm $name -e nestor.lab=" FIXTURE_LAB
+                                             " -e nestor.digest=d -e \"nestor.path=$path\" || :\n"
+                                             "done\n"
+                                             "govc vm.clone -vm gh-template -on=false box.y-01234567\n"
+                                             "govc vm.change -vm box.y-01234567 -e nestor.lab=ABC -e nestor.path=y\n");
+    MUST(f, driver->observe(f->hv, NULL, &o, in_time(f), &f->err));
+    assert_int_equal(o->n, 0);
+    observation_free(o);
+    stop(f);
+}
+
+/* --- a bare ESXi --- */
+
+static void the_folder_of_a_machine_that_is_gone_already_is_deleted(void **state) {
+    (void)state;
+    struct vsphere_machine m;
+    struct vsphere_fixture *f = start(true, "vcsim_template gh-template with-disk");
+    MUST(f, create(f, vsphere_machine_init(&m, "vm", "gh-template")));
+    free(vcsim_run(&f->vcsim, "govc vm.unregister box.vm-01234567")); /* and then nestor was killed */
+    cleanup_free char *there = vcsim_run(&f->vcsim, "govc datastore.ls");
+    assert_non_null(strstr(there, "box.vm-01234567"));
+    MUST(f, take_away(f, &m));
+    cleanup_free char *left = vcsim_run(&f->vcsim, "govc datastore.ls; govc datastore.ls ha-host_VM0");
+    assert_null(strstr(left, "box.vm-"));
+    assert_non_null(strstr(left, "disk1.vmdk"));
+    stop(f);
+}
+
+static void files_that_lie_elsewhere_are_not_deleted(void **state) {
+    (void)state;
+    struct vsphere_machine m;
+    struct vsphere_fixture *f = start(true, "vcsim_template gh-template with-disk");
+    MUST(f, create(f, vsphere_machine_init(&m, "vm", "gh-template")));
+    vcsim_control(&f->proxy, "set VirtualMachine box.* config.files.vmPathName '[LocalDS_0] ha-host_VM0/x.vmx'\n");
+    MUST_FAIL(f, take_away(f, &m), ERR_CONFLICT, "its files are in [LocalDS_0] ha-host_VM0, which nestor did not make",
+              "by hand");
+    vcsim_control(&f->proxy, "set VirtualMachine box.* config.files.vmPathName '[LocalDS_0] x.vmx'\n");
+    MUST_FAIL(f, take_away(f, &m), ERR_CONFLICT, "its files are in no folder of their own", "by hand");
+    assert_int_equal(vcsim_count_machines(&f->vcsim, "box."), 1);
+    vcsim_control(&f->proxy, "");
+    MUST(f, take_away(f, &m));
+    stop(f);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_lost_answer_makes_nothing_twice_on_a_vcenter),
+        cmocka_unit_test(a_lost_answer_makes_nothing_twice_on_an_esxi),
+        cmocka_unit_test(a_session_that_ends_anywhere_is_made_anew),
+        cmocka_unit_test(a_name_that_is_taken_is_told),
+        cmocka_unit_test(typed_faults_keep_their_meaning),
+        cmocka_unit_test(a_task_that_fails_late_leaves_a_machine_that_is_made_anew),
+        cmocka_unit_test(a_machine_that_was_started_by_hand_is_removed_all_the_same),
+        cmocka_unit_test(a_machine_that_went_by_hand_is_gone),
+        cmocka_unit_test(everything_with_the_tag_goes),
+        cmocka_unit_test(a_copy_made_by_hand_is_left_alone),
+        cmocka_unit_test(hostile_tags_are_nobodys),
+        cmocka_unit_test(the_folder_of_a_machine_that_is_gone_already_is_deleted),
+        cmocka_unit_test(files_that_lie_elsewhere_are_not_deleted),
+    };
+    return cmocka_run_group_tests_name("vsphere remove", tests, NULL, NULL);
+}
