@@ -62,10 +62,9 @@ void hosts_free(struct known_hosts *hosts) {
 
 int hosts_from_file(const struct cli *cli, const char *file, struct known_hosts *ret, struct lab **ret_lab,
                     struct error *err) {
-    (void)cli;
     struct lab *lab = NULL;
     struct diagnostics diags = {0};
-    int failed = lab_load(file, &lab, &diags, err);
+    int failed = lab_load(file, &lab, &diags, &cli->ctx, err);
     diagnostics_free(&diags);
     if (failed)
         return -1;

@@ -178,9 +178,7 @@ static int put_row(struct session *s, struct error *err) {
                          err);
 }
 
-int session_record(struct session *s, struct error *err) {
-    return put_row(s, err) || ensure_secret(s, err) ? -1 : 0;
-}
+int session_record(struct session *s, struct error *err) { return put_row(s, err) || ensure_secret(s, err) ? -1 : 0; }
 
 int session_reach(struct session *s, bool with_lab, struct event_sink *sink, struct error *err) {
     reach_close(s->reach);

@@ -75,7 +75,7 @@ static void an_adopted_lab_keeps_the_id_of_its_machines(void **state) {
     assert_string_equal(r->spec, "text");
     lab_record_free(r);
     assert_int_equal(state_lab_adopt(f->state, "00112233aabbccdd", "lost", "", "", 0, &err), 0); /* it is there */
-    assert_int_equal(state_lab_put(f->state, "lost", "/l.yaml", "new", 3, id, &err), 0);
+    assert_int_equal(state_lab_put(f->state, "lost", "/l.yaml", "new", 3, NULL, id, &err), 0);
     assert_string_equal(id, "00112233aabbccdd");
     assert_int_equal(state_lab_adopt(f->state, "ffffffffffffffff", "lost", "", "", 0, &err), -1);
     assert_int_equal(err.code, ERR_EXISTS);
