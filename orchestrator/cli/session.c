@@ -54,12 +54,14 @@ static int load_record(struct session *s, struct error *err) {
 }
 
 /* A lab that was never brought up has its id and its secret from the start, so that what is planned is what will be
- * made; session_record puts them on disk. */
+ * made; session_record puts them on disk. A nestor that was killed between the two leaves the id alone. */
 static int be_new(struct session *s, struct error *err) {
-    if (lab_id_new(s->lab_id, err) || secret_new(&s->secret, err))
+    if (!s->record && lab_id_new(s->lab_id, err))
         return -1;
-    s->has_secret = s->secret_unsaved = true;
-    return 0;
+    if (s->has_secret || (s->contents && s->contents->nmachines))
+        return 0;
+    s->has_secret = s->secret_unsaved = secret_new(&s->secret, err) == 0;
+    return s->has_secret ? 0 : -1;
 }
 
 int session_from_file(struct session *s, struct cli *cli, const char *file, const char *verb, struct error *err) {
@@ -77,7 +79,7 @@ int session_from_file(struct session *s, struct cli *cli, const char *file, cons
     s->lab_name = xstrdup(s->lab->name);
     if (take_lock(s, verb, err) || load_record(s, err))
         return -1;
-    return s->record ? 0 : be_new(s, err);
+    return be_new(s, err);
 }
 
 /* No lab's name has a dot in it. */
@@ -156,18 +158,14 @@ static int make_directories(const struct session *s, struct error *err) {
 }
 
 static int ensure_secret(struct session *s, struct error *err) {
-    if (s->has_secret && !s->secret_unsaved)
-        return 0;
-    if (s->contents && s->contents->nmachines) {
+    if (!s->has_secret) {
         error_set(err, ERR_CONFLICT, s->lab_name,
                   "the lab's key is missing, but it has machines that trust only that key");
         return error_mend(err, "take it down and bring it up again: nestor down %s", s->lab_name);
     }
     cleanup_free char *path = session_path(s, "secret");
-    if (make_directories(s, err) || (!s->has_secret && secret_new(&s->secret, err)) ||
-        secret_save(&s->secret, path, err))
+    if (s->secret_unsaved && (make_directories(s, err) || secret_save(&s->secret, path, err)))
         return -1;
-    s->has_secret = true;
     s->secret_unsaved = false;
     return 0;
 }

@@ -103,7 +103,7 @@ int session_view(struct session *s, struct view *ret, struct error *err) {
         };
         path_index_put(&f.index, row->path, i);
     }
-    int failed = s->record ? state_evidence_each(s->state, s->lab_id, take_evidence, &f, err) : 0;
+    int failed = state_evidence_each(s->state, s->lab_id, take_evidence, &f, err);
     path_index_free(&f.index);
     if (failed) {
         view_free(&view);

@@ -142,7 +142,7 @@ expect_exit 0
 expect_out "Nothing on host local carries a nestor tag."
 nestor adopt locl --file box.yaml
 expect_exit 1
-expect_error "locl: there is no host of that name" "box.yaml has: local"
+expect_error "locl: there is no host of that name in box.yaml" "did you mean 'local'?"
 nestor adopt local
 expect_exit 1
 expect_error "lab.yaml" "name a lab spec"

@@ -51,7 +51,7 @@ nestor doctor other.yaml
 expect_out "ok    licence"
 nestor doctor --host vc
 expect_exit 1
-expect_error "lab.yaml" "name a lab spec"
+expect_error "lab.yaml" "name a lab file"
 nestor doctor --host cv --file other.yaml
 expect_exit 1
 expect_error "cv: there is no host of that name" "other.yaml has: vc"

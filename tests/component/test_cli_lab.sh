@@ -15,6 +15,7 @@ is "$out" "No image is built yet."
 lab one
 lab two
 run 0 up one.yaml --yes
+has "$out" "svm verified" # the first up ends with the proof
 run 0 up two.yaml --yes
 
 # --- events ---

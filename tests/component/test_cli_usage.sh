@@ -26,7 +26,7 @@ refused "error: completion: there is no 'fish'" "there are: bash, zsh, labs, mac
 refused "error: image: there is no 'buidl'" "did you mean 'build'? There are: list, build, verify, rm" image buidl tiny
 refused "error: image: list takes no name" "nestor image verify tiny" image list tiny
 refused "error: image: build needs the name of an image" "nestor image list" image build
-refused "error: up: --parallel: '0' is not" "most changes at once (default 64); a whole number from 1 to" up x -p 0
+refused "error: up: --parallel: '0' is not" "most changes at once (default 64; more, up to 128, if the hosts take more); a whole number from 1 to" up x -p 0
 refused "error: events: --limit needs a value" "the newest N entries" events --limit
 refused "error: status: --json takes no value" "as JSON" status --json=yes
 refused "error: down: unknown option '--yse'" "did you mean '--yes'? There are: --yes, --quiet, --help" down box --yse

@@ -63,6 +63,7 @@ qemu_of_lab() { pgrep -f "qemu-system.*$NESTOR_HOME" || :; }
 say "up, from nothing"
 nestor 600 up "$lab" --yes
 expect 0
+expect_out 'kvm1 .* svm verified '
 expect_up
 [ "$(jq -r '.machines[0].nesting | [.wanted, .verified, .flag, .reason] | @json' out)" = '["required",true,"svm",null]' ] ||
     die "the proof is not what it should be: $(cat out)"
@@ -172,7 +173,7 @@ expect 0
 
 say "killed again and again while it comes up, then completed"
 program=nestor-faulty
-for commit in 4 5 7 6; do
+for commit in 1 2 3 4 5 7 6; do
     NESTOR_TEST_KILL_AT=$commit NESTOR_TEST_KILL_WHEN=after nestor 600 up "$lab" --yes
     expect 137
     say "  killed at its commit $commit"
