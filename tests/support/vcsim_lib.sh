@@ -18,9 +18,9 @@ done
 : "${vcsim_program:=$cache/vcsim}" "${govc_program:=$cache/govc}"
 vcsim_python=/usr/bin/python3 # Debian's; another one may be first in PATH
 [ -x $vcsim_python ] || vcsim_python=python3
-for program in "$vcsim_program" "$govc_program" $vcsim_python setpriv openssl jq; do
-    command -v "$program" >/dev/null || {
-        echo "skipped: there is no $program (vcsim and govc: sh tests/support/vcsim_build.sh)"
+for needed in "$vcsim_program" "$govc_program" $vcsim_python setpriv openssl jq; do
+    command -v "$needed" >/dev/null || {
+        echo "skipped: there is no $needed (vcsim and govc: sh tests/support/vcsim_build.sh)"
         exit 77
     }
 done
