@@ -9,7 +9,7 @@
 #include "drivers/vsphere/vsphere.h"
 #include "vsphere_fixture.h"
 
-#define PROMPT_MS 8000 /* the wait ends by itself, long before its context */
+#define PROMPT_MS 12000 /* the wait ends by itself, long before its context; proxy and vcsim may be slow */
 
 static const struct driver *const driver = &vsphere_driver;
 static struct vsphere_machine machine;

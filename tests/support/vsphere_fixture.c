@@ -74,7 +74,7 @@ void vsphere_fixture_open(struct vsphere_fixture *f, const char *const *pairs) {
 
 const struct context *in_time(struct vsphere_fixture *f) {
     error_clear(&f->err);
-    f->ctx = context_timeout(NULL, 10000);
+    f->ctx = context_timeout(NULL, 20000);
     return &f->ctx;
 }
 

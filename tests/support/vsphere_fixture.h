@@ -35,7 +35,7 @@ void vsphere_fixture_stop(struct vsphere_fixture *f);
 void vsphere_fixture_open(struct vsphere_fixture *f, const char *const *pairs);
 #define VSPHERE_OPEN(f, ...) vsphere_fixture_open(f, (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
 
-/* A fresh context of ten seconds, and an empty f->err. */
+/* A fresh context of twenty seconds, and an empty f->err. */
 const struct context *in_time(struct vsphere_fixture *f);
 struct vsphere_machine *vsphere_machine_init(struct vsphere_machine *m, const char *name, const char *template);
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ZLIB_CONST
 #include <zlib.h>
 
 #include "drivers/vsphere/vsphere_priv.h"
@@ -32,7 +33,7 @@ static void wipe(struct buffer *b) {
 
 /* The same bytes for the same text: no time and no name in the header. */
 static void compress_text(const char *text, size_t n, struct buffer *ret) {
-    z_stream z = {.next_in = (Bytef *)(uintptr_t)text, .avail_in = (uInt)n};
+    z_stream z = {.next_in = (const Bytef *)text, .avail_in = (uInt)n};
     if (n > UINT32_MAX / 2 || deflateInit2(&z, 9, Z_DEFLATED, 15 + 16 /* gzip */, 8, Z_DEFAULT_STRATEGY) != Z_OK)
         abort(); /* out of memory: as xmalloc */
     size_t room = deflateBound(&z, (uLong)n);
