@@ -54,7 +54,7 @@ expect_exit 1
 expect_error "lab.yaml" "name a lab file"
 nestor doctor --host cv --file other.yaml
 expect_exit 1
-expect_error "cv: there is no host of that name" "other.yaml has: vc"
+expect_error "cv: there is no host of that name" "did you mean 'vc'?"
 
 begin "prepare: once, and back"
 write_host vc fake-remote
