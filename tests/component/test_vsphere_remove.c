@@ -111,6 +111,21 @@ static void a_session_that_ends_anywhere_is_made_anew(void **state) {
     }
 }
 
+/* The call arrives, its answer is lost, and the machine is there only a second later; its name is taken at once. */
+static void what_an_earlier_try_still_makes_is_waited_for(void **state) {
+    (void)state;
+    struct vsphere_machine m;
+    struct vsphere_fixture *f = start(false, "vcsim_template gh-template");
+    vsphere_machine_init(&m, "vm", "gh-template")->spec.expose = true;
+    vcsim_control(&f->proxy, "CloneVM_Task after reset task running=1500 times=1\n"
+                             "CloneVM_Task task fault=DuplicateName times=1\n");
+    AGAIN(f, create(f, &m));
+    assert_true(vcsim_count_calls(&f->proxy, "FindChild") > 0);
+    assert_int_equal(vcsim_count_machines(&f->vcsim, "box.vm-"), 1);
+    assert_int_equal(observe_one(f, 1).power, POWER_OFF);
+    stop(f);
+}
+
 /* --- faults that say something --- */
 
 static void a_name_that_is_taken_is_told(void **state) {
@@ -285,6 +300,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lost_answer_makes_nothing_twice_on_a_vcenter),
         cmocka_unit_test(a_lost_answer_makes_nothing_twice_on_an_esxi),
+        cmocka_unit_test(what_an_earlier_try_still_makes_is_waited_for),
         cmocka_unit_test(a_session_that_ends_anywhere_is_made_anew),
         cmocka_unit_test(a_name_that_is_taken_is_told),
         cmocka_unit_test(typed_faults_keep_their_meaning),

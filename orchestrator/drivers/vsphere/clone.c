@@ -9,6 +9,8 @@
 
 /* vSphere Web Services API, CloneVM_Task: "maximum length is 80". */
 #define NAME_LEN_MAX 80
+/* How often it is looked for what an earlier try makes. */
+#define BEING_MADE_MS 1000
 
 static void put_option(struct soap_request *r, const char *key, const char *value) {
     soap_open_as(r, "extraConfig", "OptionValue");
@@ -184,8 +186,6 @@ static int clone_vm(struct hypervisor *hv, const struct machine_spec *spec, cons
     return failed ? -1 : 0;
 }
 
-/* --- create --- */
-
 static int check_name(const struct machine_spec *spec, struct error *err) {
     if (strlen(spec->name) <= NAME_LEN_MAX)
         return 0;
@@ -195,16 +195,63 @@ static int check_name(const struct machine_spec *spec, struct error *err) {
     return error_mend(err, "use shorter names in the lab file");
 }
 
-/* The name is taken. By what a call made that we thought had failed? */
+/* --- a name that is taken --- */
+
+static const char *const uuid_paths[] = {"config.instanceUuid", NULL};
+static const struct vim_set uuid_set = {"VirtualMachine", uuid_paths};
+
+/* Whether a VM of that name is there that is whole, and so not ours. One that is being cloned has no configuration yet,
+ * or cannot be seen at all. */
+static int is_foreign(struct hypervisor *hv, const struct machine_spec *spec, bool *ret, const struct context *ctx,
+                      struct error *err) {
+    struct moref folder, found = MOREF_NONE;
+    cleanup_soap_reply struct soap_reply *reply = NULL;
+    cleanup_vim_object struct vim_object object = {0};
+    xmlNode *node;
+    *ret = false;
+    if (vsphere_place(hv, PLACE_FOLDER, &folder, ctx, err))
+        return -1;
+    struct soap_request *request = soap_new("FindChild", &vim_service(hv->vim)->search_index);
+    soap_ref(request, "entity", &folder);
+    soap_text(request, "name", spec->name);
+    int rc = vim_call(hv->vim, request, VIM_SAFE, &reply, NULL, ctx, err);
+    soap_free(request);
+    if (rc || (rc = soap_next(reply, &node, err)) < 0)
+        return -1;
+    if (rc == 0 || !xml_ref(node, &found))
+        return 0;
+    struct error why = {0};
+    if (vim_read(hv->vim, &found, &uuid_set, &object, ctx, &why) == 0)
+        *ret = vim_property(&object, "config.instanceUuid") != NULL;
+    return 0;
+}
+
+/* By what a call makes whose answer was lost, perhaps to a nestor that was killed since? Then it is waited for. */
 static int explain_duplicate(struct hypervisor *hv, const struct machine_spec *spec, const struct context *ctx,
                              struct error *err) {
-    struct vm vm;
-    if (vsphere_vm_look(hv, &spec->tag, &vm, ctx, err))
-        return -1;
-    error_set(err, ERR_EXISTS, spec->tag.path, "there is a VM named %s in the folder%s", spec->name,
-              vm.there ? ", made by an earlier try" : ", and it is not nestor's");
-    return vm.there ? error_retry(err) : error_mend(err, "rename that VM, or use another 'inventory: { folder: }'");
+    const char *path = spec->tag.path;
+    for (;;) {
+        struct vm vm;
+        bool foreign = false;
+        if (vsphere_vm_look(hv, &spec->tag, &vm, ctx, err))
+            return -1;
+        if (vm.there) {
+            error_set(err, ERR_EXISTS, path, "%s was made by an earlier try", spec->name);
+            return error_retry(err);
+        }
+        if (is_foreign(hv, spec, &foreign, ctx, err))
+            return error_subject(err, path);
+        if (foreign) {
+            error_set(err, ERR_EXISTS, path, "there is a VM named %s in the folder, and it is not nestor's",
+                      spec->name);
+            return error_mend(err, "rename that VM, or use another 'inventory: { folder: }'");
+        }
+        if (context_sleep(ctx, BEING_MADE_MS, path, "waiting until an earlier try has made it", err))
+            return -1;
+    }
 }
+
+/* --- create --- */
 
 static int make(struct hypervisor *hv, const struct machine_spec *spec, const struct vsphere_source *s, struct vm *vm,
                 const struct context *ctx, struct error *err) {
