@@ -100,6 +100,14 @@ static int begin_batch(void *data, struct error *err) { return state_begin(((str
 
 static int end_batch(void *data, struct error *err) { return state_commit(((struct run *)data)->state, err); }
 
+/* Whoever is wanted gets a record before anything is done to it, but for the removal of what was there instead. */
+static bool has_record(const struct run *r, const struct step *s) {
+    if (!about_machine(s))
+        return false;
+    const struct row *row = &r->inv->rows[s->row];
+    return row->recorded || (row->wanted && s->kind != STEP_REMOVE);
+}
+
 static int starting(void *data, uint32_t task, struct error *err) {
     struct run *r = data;
     const struct step *s = &r->plan->steps[task];
@@ -112,10 +120,7 @@ static int starting(void *data, uint32_t task, struct error *err) {
                (struct event){.kind = EVENT_STEP_START, .path = path, .step = step_name(s->kind), .text = s->reason});
     if (s->kind == STEP_CREATE)
         return put_record(r, s->row, "creating", err);
-    bool recorded = about_machine(s) && (r->inv->rows[s->row].recorded || r->inv->rows[s->row].wanted);
-    if (!recorded || s->kind == STEP_REACH || s->kind == STEP_VERIFY)
-        return 0;
-    if (s->kind == STEP_REMOVE && !r->inv->rows[s->row].recorded)
+    if (!has_record(r, s) || s->kind == STEP_REACH || s->kind == STEP_VERIFY)
         return 0;
     return state_machine_seen(r->state, r->inv->lab_id, path, status_of[s->kind].before, NULL, 0, NULL, err);
 }
@@ -140,8 +145,7 @@ static int record_done(struct run *r, const struct step *s, const struct step_re
 }
 
 static int record_failed(struct run *r, const struct step *s, const struct error *error, struct error *err) {
-    bool has_record = about_machine(s) && (r->inv->rows[s->row].wanted || r->inv->rows[s->row].recorded);
-    if (!has_record || error->code == ERR_CANCELLED)
+    if (!has_record(r, s) || error->code == ERR_CANCELLED)
         return 0;
     cleanup_buffer struct buffer text = {0};
     error_one_line(error, &text);
