@@ -26,8 +26,8 @@ struct inventory_host {
 struct row {
     const char *path, *name;
     uint32_t level;
-    uint32_t parent;                               /* row index, LAB_NONE at level 1 */
-    uint32_t host;                                 /* index into hosts */
+    uint32_t parent; /* row index, LAB_NONE at level 1 */
+    uint32_t host;   /* index into hosts: where it is wanted, or else recorded, or else was found */
     uint32_t nchildren, first_child, next_sibling; /* row indexes in the order of rows, LAB_NONE after the last */
     const struct machine *wanted;                  /* NULL: not in the spec (any more) */
     const struct machine_record *recorded;         /* NULL: nestor never made it */
@@ -46,6 +46,7 @@ struct row {
     enum seen seen;
     bool seen_exposed;
     const char *seen_digest;
+    enum seen *elsewhere; /* at level 1: how hosts that are not its own show it, per host; NULL: none does */
 };
 
 /* Whether it becomes a hypervisor that is spoken to at its address, not from within. */
@@ -76,7 +77,11 @@ bool inventory_nests_deeper(const struct inventory *inv, uint32_t row);
  *   for (uint32_t r = top; r != LAB_NONE; r = inventory_next_within(inv, top, r)) */
 uint32_t inventory_next_within(const struct inventory *inv, uint32_t top, uint32_t row);
 /* Puts one hypervisor's observation into the rows that live on it: row index `on`, or LAB_NONE and a host index.
- * Rows it does not mention become SEEN_ABSENT. */
+ * Rows it does not mention become SEEN_ABSENT. A machine that a host shows, but that belongs on another one, is noted
+ * as seen elsewhere: there is one row per machine. */
 void inventory_apply(struct inventory *inv, uint32_t on, uint32_t host, const struct observation *o);
+/* The next host after `host` that shows the machine and is not its own; LAB_NONE is before the first, after the last.
+ */
+uint32_t inventory_next_elsewhere(const struct inventory *inv, uint32_t row, uint32_t host);
 
 #endif

@@ -34,12 +34,12 @@ uint32_t step_units(enum step_kind kind);
 
 struct step {
     enum step_kind kind;
-    uint32_t row; /* machine; for image, network and prune: the hypervisor's own row, LAB_NONE for a host */
-    uint32_t host;
-    uint32_t template;          /* STEP_IMAGE: index into lab->templates */
-    const char *reason;         /* "not there", "stopped", "memory 1GiB -> 2GiB": why this step is in the plan */
-    bool change;                /* false: only looks (reach, verify); a plan without changes is "nothing to do" */
-    uint32_t ndeps;             /* how many steps must be done first */
+    uint32_t row;       /* machine; for image, network and prune: the hypervisor's own row, LAB_NONE for a host */
+    uint32_t host;      /* of the row; a removal may be from another one that shows the machine */
+    uint32_t template;  /* STEP_IMAGE: index into lab->templates */
+    const char *reason; /* "not there", "stopped", "memory 1GiB -> 2GiB": why this step is in the plan */
+    bool change;        /* false: only looks (reach, verify); a plan without changes is "nothing to do" */
+    uint32_t ndeps;     /* how many steps must be done first */
     uint32_t nnext, first_next; /* steps that wait for this one: plan->next[first_next ...] */
 };
 
@@ -59,6 +59,7 @@ struct plan {
 };
 
 /* Machines in the spec come to be and run; machines no longer in it are removed; changed ones are replaced.
+ * A machine that only another host than its own shows is removed there before it is made.
  * A guest hypervisor that runs already is reached and verified again before anything is changed inside it. */
 int plan_up(const struct inventory *inv, struct plan **ret, struct error *err) NESTOR_CHECKED;
 /* Everything nestor has a record of, or the hypervisors show with this lab's tag, goes. */

@@ -15,9 +15,17 @@ static bool recorded_as(const struct row *row, const char *status) {
     return row->recorded && strcmp(row->recorded->status, status) == 0;
 }
 
+/* One that is to move is shown as it is on the host it is to leave. */
+static enum seen seen_somewhere(const struct inventory *inv, uint32_t at) {
+    const struct row *row = &inv->rows[at];
+    uint32_t host = row->seen == SEEN_ABSENT ? inventory_next_elsewhere(inv, at, LAB_NONE) : LAB_NONE;
+    return host == LAB_NONE ? row->seen : row->elsewhere[host];
+}
+
 /* A machine inside one that is off is off; inside one that cannot be asked, the record is all there is. */
-static const char *state_of(const struct inventory *inv, const struct row *row) {
-    switch (row->seen) {
+static const char *state_of(const struct inventory *inv, uint32_t at) {
+    const struct row *row = &inv->rows[at];
+    switch (seen_somewhere(inv, at)) {
     case SEEN_ON:
         return recorded_as(row, "failed") ? "failed" : "running";
     case SEEN_OFF:
@@ -92,7 +100,7 @@ int session_view(struct session *s, struct view *ret, struct error *err) {
             .level = row->level,
             .driver = driver_of(inv, row),
             .template = row->template,
-            .state = state_of(inv, row),
+            .state = state_of(inv, i),
             .ready = is_ready(inv, row),
             .address = rec && running ? rec->address : "",
             .failure = rec ? rec->failure : "",

@@ -261,21 +261,50 @@ static void add_stray(struct builder *b, const struct observed *o, uint32_t on, 
     derive_identity(inv, row);
 }
 
-/* The rows on one hypervisor: the machines of a guest hypervisor, or those directly on a host. */
-static uint32_t next_on(const struct inventory *inv, uint32_t on, uint32_t host, uint32_t row) {
+/* The machines of a guest hypervisor, or those of the first level: any host may turn out to have one of them. */
+static uint32_t next_in(const struct inventory *inv, uint32_t on, uint32_t row) {
     if (on != LAB_NONE)
         return row == LAB_NONE ? inv->rows[on].first_child : inv->rows[row].next_sibling;
     for (row = row == LAB_NONE ? 0 : row + 1; row < inv->nrows; row++)
-        if (inv->rows[row].parent == LAB_NONE && inv->rows[row].host == host)
+        if (inv->rows[row].parent == LAB_NONE)
             return row;
+    return LAB_NONE;
+}
+
+static bool is_elsewhere(const struct row *row, uint32_t host) { return row->parent == LAB_NONE && row->host != host; }
+
+static void forget_seen(struct row *row, uint32_t host) {
+    if (!is_elsewhere(row, host))
+        row->seen = SEEN_ABSENT;
+    else if (row->elsewhere)
+        row->elsewhere[host] = SEEN_ABSENT;
+}
+
+static void note_seen(struct inventory *inv, struct row *row, uint32_t host, const struct observed *seen) {
+    if (is_elsewhere(row, host)) {
+        if (!row->elsewhere)
+            row->elsewhere = arena_alloc(&inv->arena, inv->nhosts * sizeof *row->elsewhere);
+        row->elsewhere[host] = seen_of(seen->power);
+        return;
+    }
+    row->seen = seen_of(seen->power);
+    row->seen_exposed = seen->exposed;
+    row->seen_digest = arena_strdup(&inv->arena, seen->digest ? seen->digest : "");
+}
+
+uint32_t inventory_next_elsewhere(const struct inventory *inv, uint32_t row, uint32_t host) {
+    const enum seen *elsewhere = inv->rows[row].elsewhere;
+    for (host = host == LAB_NONE ? 0 : host + 1; elsewhere && host < inv->nhosts; host++)
+        if (elsewhere[host] != SEEN_UNKNOWN && elsewhere[host] != SEEN_ABSENT)
+            return host;
     return LAB_NONE;
 }
 
 void inventory_apply(struct inventory *inv, uint32_t on, uint32_t host, const struct observation *o) {
     struct builder b = {.inv = inv, .cap = inv->nrows};
     size_t known = inv->nrows;
-    for (uint32_t i = LAB_NONE; (i = next_on(inv, on, host, i)) != LAB_NONE;) {
-        inv->rows[i].seen = SEEN_ABSENT;
+    for (uint32_t i = LAB_NONE; (i = next_in(inv, on, i)) != LAB_NONE;) {
+        forget_seen(&inv->rows[i], host);
         path_index_put(&b.index, inv->rows[i].path, i);
     }
     for (size_t i = 0; i < o->n; i++) {
@@ -287,10 +316,7 @@ void inventory_apply(struct inventory *inv, uint32_t on, uint32_t host, const st
             at = (uint32_t)inv->nrows;
             add_stray(&b, seen, on, host);
         }
-        struct row *row = &inv->rows[at];
-        row->seen = seen_of(seen->power);
-        row->seen_exposed = seen->exposed;
-        row->seen_digest = arena_strdup(&inv->arena, seen->digest ? seen->digest : "");
+        note_seen(inv, &inv->rows[at], host, seen);
     }
     path_index_free(&b.index);
     if (inv->nrows > known)

@@ -179,6 +179,17 @@ static void add_create(struct planner *p, uint32_t r, const char *reason, uint32
     add_power_on(p, r, reason, row->expose, create);
 }
 
+/* Wherever it is shown, one after the other: two of the hosts may be two names of one hypervisor. */
+static uint32_t add_removals(struct planner *p, uint32_t r, const char *reason, uint32_t after) {
+    uint32_t host = inventory_next_elsewhere(p->inv, r, LAB_NONE);
+    if (p->inv->rows[r].seen != SEEN_ABSENT || host == LAB_NONE)
+        after = add_row_step(p, STEP_REMOVE, r, reason, true, after);
+    for (; host != LAB_NONE; host = inventory_next_elsewhere(p->inv, r, host))
+        after = add_step(
+            p, (struct step){.kind = STEP_REMOVE, .row = r, .host = host, .reason = reason, .change = true}, after);
+    return after;
+}
+
 static const char *recorded_digest(const struct row *row) {
     if (row->seen != SEEN_UNKNOWN)
         return row->seen_digest;
@@ -189,6 +200,20 @@ static bool is_there(const struct row *row, const struct row_plan *around) {
     if (around && around->gone)
         return false;
     return row->seen == SEEN_UNKNOWN ? row->recorded != NULL : row->seen != SEEN_ABSENT;
+}
+
+/* The name of the host that has it instead of the one it belongs on; NULL if there is none. What its own host shows
+ * is there, whoever else shows it: that is the same machine under another name of the hypervisor (docs/state.md). */
+static const char *moved_from(const struct planner *p, uint32_t r) {
+    const struct inventory *inv = p->inv;
+    const struct row *row = &inv->rows[r];
+    uint32_t from = LAB_NONE;
+    if (row->seen != SEEN_ABSENT)
+        return NULL;
+    for (uint32_t h = LAB_NONE; (h = inventory_next_elsewhere(inv, r, h)) != LAB_NONE;)
+        if (from == LAB_NONE || (row->recorded && strcmp(inv->hosts[h].name, row->recorded->host) == 0))
+            from = h;
+    return from == LAB_NONE ? NULL : inv->hosts[from].name;
 }
 
 /* Why a machine that runs as it should is not known to be ready in today's sense; NULL if it is. */
@@ -206,13 +231,18 @@ static const char *unproved(const struct planner *p, const struct row *row) {
 }
 
 /* The one decision per row. *reason is a sentence fragment for "because ...". */
-static enum change decide(const struct planner *p, const struct row *row, const struct row_plan *around,
-                          const char **reason) {
+static enum change decide(const struct planner *p, uint32_t r, const struct row_plan *around, const char **reason) {
+    const struct row *row = &p->inv->rows[r];
     const struct row *parent = row->parent == LAB_NONE ? NULL : &p->inv->rows[row->parent];
     if (!row->wanted) {
         /* One that is recorded only was removed by a nestor that could not tell any more: the record is to go. */
         *reason = around && around->gone ? "goes with its hypervisor" : "no longer in the lab file";
         return row->recorded || is_there(row, around) ? CHANGE_REMOVE : CHANGE_NONE;
+    }
+    const char *from = moved_from(p, r);
+    if (from) {
+        *reason = arena_printf(&p->plan->arena, "moved from host '%s'", from);
+        return CHANGE_REPLACE;
     }
     if (!is_there(row, around)) {
         *reason = !row->recorded           ? "not there"
@@ -254,7 +284,7 @@ static void plan_row(struct planner *p, uint32_t r) {
     const struct row_plan *around = row->parent == LAB_NONE ? NULL : &p->rows[row->parent];
     struct row_plan *mine = &p->rows[r];
     const char *reason = "";
-    enum change change = decide(p, row, around, &reason);
+    enum change change = decide(p, r, around, &reason);
     /* What was inside a replaced hypervisor is made anew: a loss, which people must see as one. */
     bool lost = change == CHANGE_CREATE && row->recorded && row->parent != LAB_NONE &&
                 p->plan->changes[row->parent] == CHANGE_REPLACE;
@@ -270,7 +300,7 @@ static void plan_row(struct planner *p, uint32_t r) {
         break;
     case CHANGE_REPLACE:
         mine->gone = mine->removed = true;
-        add_create(p, r, reason, add_row_step(p, STEP_REMOVE, r, reason, true, open_inside(p, row->parent)));
+        add_create(p, r, reason, add_removals(p, r, reason, open_inside(p, row->parent)));
         break;
     case CHANGE_START:
         mine->cycled = true;
@@ -288,7 +318,7 @@ static void plan_row(struct planner *p, uint32_t r) {
         break;
     case CHANGE_REMOVE:
         if (!mine->removed)
-            add_row_step(p, STEP_REMOVE, r, reason, true, open_inside(p, row->parent));
+            add_removals(p, r, reason, open_inside(p, row->parent));
         mine->gone = mine->removed = true;
         break;
     case CHANGE_NONE:
@@ -385,7 +415,7 @@ int plan_down(const struct inventory *inv, struct plan **ret, struct error *err)
         p.plan->changes[r] = CHANGE_REMOVE;
         p.plan->reasons[r] = row->parent == LAB_NONE ? "down" : "goes with its hypervisor";
         if (row->parent == LAB_NONE)
-            add_row_step(&p, STEP_REMOVE, r, "down", true, NO_STEP);
+            add_removals(&p, r, "down", NO_STEP);
     }
     for (uint32_t h = 0; h < inv->nhosts; h++)
         prune_after_down(&p, h);
@@ -412,9 +442,10 @@ void plan_demand(const struct plan *plan, uint32_t host, struct demand *ret) {
         if (row->parent != LAB_NONE || row->host != host || !row->wanted ||
             (c != CHANGE_CREATE && c != CHANGE_START && c != CHANGE_REPLACE))
             continue;
-        if (!(c == CHANGE_REPLACE && row->seen == SEEN_ON))
+        bool anew = c == CHANGE_REPLACE && row->seen != SEEN_ABSENT; /* in the place of one that is there */
+        if (!(anew && row->seen == SEEN_ON))
             d.memory += row->wanted->memory;
-        if (c == CHANGE_CREATE)
+        if (c != CHANGE_START && !anew)
             d.disk += row->wanted->disk;
         if (row->wanted->cpus > d.cpus)
             d.cpus = row->wanted->cpus;

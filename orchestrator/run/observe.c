@@ -73,6 +73,17 @@ static size_t next_level(struct round *round, uint32_t level) {
     return n;
 }
 
+/* Nothing is known of the lab before its hosts have answered: one that left the spec may still have machines of it. */
+static int no_answer(const struct inquiry *q, const struct inventory *inv, struct error *err) {
+    if (!err)
+        return -1;
+    *err = q->error;
+    if (!inv->hosts[q->host].left)
+        return -1;
+    error_context(err, "looking for what the lab has on a host that left the lab file");
+    return err->mend[0] ? -1 : error_mend(err, "make it reachable once more: 'nestor up' forgets it when it is clean");
+}
+
 static void take_answers(struct round *round) {
     for (size_t i = 0; i < round->n; i++) {
         struct inquiry *q = &round->items[i];
@@ -95,11 +106,8 @@ int reach_observe(struct reach *reach, struct inventory *inv, int guest_ms, cons
     for (uint32_t level = 1; round.n; level++) {
         ask_all(&round);
         for (size_t i = 0; i < round.n && level == 1; i++) /* hosts must answer */
-            if (!round.items[i].answer && !failed) {
-                if (err)
-                    *err = round.items[i].error;
-                failed = -1;
-            }
+            if (!round.items[i].answer && !failed)
+                failed = no_answer(&round.items[i], inv, err);
         take_answers(&round);
         if (failed)
             break;

@@ -86,13 +86,28 @@ static int put_record(struct run *r, uint32_t at, const char *status, struct err
     return state_machine_put(r->state, r->inv->lab_id, &m, err);
 }
 
+/* Its host is known by another name than when it was recorded. */
+static int put_host(struct run *r, const struct row *row, struct error *err) {
+    const char *host = r->inv->hosts[row->host].name;
+    if (!row->recorded || strcmp(row->recorded->host, host) == 0)
+        return 0;
+    struct machine_record m = *row->recorded;
+    m.host = host;
+    return state_machine_put(r->state, r->inv->lab_id, &m, err);
+}
+
 /* What is wanted of a machine that stays may have changed, and one that is there without a record is adopted. */
 static int put_kept(struct run *r, struct error *err) {
     for (uint32_t i = 0; i < r->inv->nrows; i++) {
+        const struct row *row = &r->inv->rows[i];
         enum change change = r->plan->changes[i];
-        const char *status = r->inv->rows[i].seen == SEEN_ON ? "running" : "stopped";
-        if ((change == CHANGE_START || change == CHANGE_RESTART || change == CHANGE_CHECK) &&
-            put_record(r, i, status, err))
+        const char *status = row->seen == SEEN_ON ? "running" : "stopped";
+        int failed = 0;
+        if (change == CHANGE_START || change == CHANGE_RESTART || change == CHANGE_CHECK)
+            failed = put_record(r, i, status, err);
+        else if (change == CHANGE_NONE)
+            failed = put_host(r, row, err);
+        if (failed)
             return -1;
     }
     return 0;
@@ -101,6 +116,14 @@ static int put_kept(struct run *r, struct error *err) {
 static int begin_batch(void *data, struct error *err) { return state_begin(((struct run *)data)->state, err); }
 
 static int end_batch(void *data, struct error *err) { return state_commit(((struct run *)data)->state, err); }
+
+/* Whoever is wanted gets a record before anything is done to it, but for the removal of what was there instead. */
+static bool has_record(const struct run *r, const struct step *s) {
+    if (!about_machine(s))
+        return false;
+    const struct row *row = &r->inv->rows[s->row];
+    return row->recorded || (row->wanted && s->kind != STEP_REMOVE);
+}
 
 static int starting(void *data, uint32_t task, struct error *err) {
     struct run *r = data;
@@ -114,10 +137,7 @@ static int starting(void *data, uint32_t task, struct error *err) {
                (struct event){.kind = EVENT_STEP_START, .path = path, .step = step_name(s->kind), .text = s->reason});
     if (s->kind == STEP_CREATE)
         return put_record(r, s->row, "creating", err);
-    bool recorded = about_machine(s) && (r->inv->rows[s->row].recorded || r->inv->rows[s->row].wanted);
-    if (!recorded || s->kind == STEP_REACH || s->kind == STEP_VERIFY)
-        return 0;
-    if (s->kind == STEP_REMOVE && !r->inv->rows[s->row].recorded)
+    if (!has_record(r, s) || s->kind == STEP_REACH || s->kind == STEP_VERIFY)
         return 0;
     return state_machine_seen(r->state, r->inv->lab_id, path, status_of[s->kind].before, NULL, 0, NULL, err);
 }
@@ -130,9 +150,19 @@ static int forget_branch(struct run *r, uint32_t around, struct error *err) {
     return 0;
 }
 
+/* From another host, after this one. */
+static bool is_removed_again(const struct run *r, const struct step *s) {
+    for (uint32_t i = 0; i < s->nnext; i++) {
+        const struct step *next = &r->plan->steps[r->plan->next[s->first_next + i]];
+        if (next->kind == STEP_REMOVE && next->row == s->row)
+            return true;
+    }
+    return false;
+}
+
 static int record_done(struct run *r, const struct step *s, const struct step_result *result, struct error *err) {
     if (s->kind == STEP_REMOVE)
-        return forget_branch(r, s->row, err);
+        return is_removed_again(r, s) ? 0 : forget_branch(r, s->row, err);
     if (!about_machine(s))
         return 0;
     const struct row *row = &r->inv->rows[s->row];
@@ -142,8 +172,7 @@ static int record_done(struct run *r, const struct step *s, const struct step_re
 }
 
 static int record_failed(struct run *r, const struct step *s, const struct error *error, struct error *err) {
-    bool has_record = about_machine(s) && (r->inv->rows[s->row].wanted || r->inv->rows[s->row].recorded);
-    if (!has_record || error->code == ERR_CANCELLED)
+    if (!has_record(r, s) || error->code == ERR_CANCELLED)
         return 0;
     cleanup_buffer struct buffer text = {0};
     error_one_line(error, &text);

@@ -12,15 +12,15 @@ static const char *subject_of(const struct work *w, const struct step *s) {
     return s->row != LAB_NONE ? w->inv->rows[s->row].path : w->inv->hosts[s->host].name;
 }
 
-/* The hypervisor a step about a machine works on; for image, network and prune: the one it is about. */
+/* The hypervisor a step about a machine works on; for image, network and prune: the one it is about. A machine of the
+ * first level may be removed from another host than its own. */
 static int open_for(struct work *w, const struct step *s, struct hypervisor **hv, const struct driver **driver,
                     const struct context *ctx, struct error *err) {
     bool about_hypervisor = s->kind == STEP_IMAGE || s->kind == STEP_NETWORK || s->kind == STEP_PRUNE;
-    if (!about_hypervisor)
-        return reach_hypervisor(w->reach, s->row, hv, driver, ctx, err);
-    if (s->row == LAB_NONE)
+    uint32_t in = s->row == LAB_NONE || about_hypervisor ? s->row : w->inv->rows[s->row].parent;
+    if (in == LAB_NONE)
         return reach_host(w->reach, s->host, hv, driver, ctx, err);
-    return reach_inside(w->reach, s->row, hv, driver, ctx, err);
+    return reach_inside(w->reach, in, hv, driver, ctx, err);
 }
 
 static int image_for(struct work *w, uint32_t template, const struct image **ret, const struct context *ctx,

@@ -74,6 +74,20 @@ nestor up box.yaml --yes
 expect_exit 0
 expect_up box
 
+begin "what is half-made, not recorded and cannot be removed"
+nestor up box.yaml --yes
+expect_exit 0
+rm "$(machine box/kvm1/web1)/spec"
+query "PRAGMA foreign_keys = ON; DELETE FROM machines WHERE path = 'box/kvm1/web1'" >/dev/null
+write_faults "remove box/kvm1/web1 io"
+nestor up box.yaml --yes
+expect_exit 4
+expect_error "box/kvm1/web1: removing it: injected fault: remove"
+rm "$NESTOR_HOME/faults"
+nestor up box.yaml --yes
+expect_exit 0
+copies=2 expect_up box
+
 begin "down where one machine cannot be removed"
 nestor up box.yaml --yes
 expect_exit 0

@@ -30,7 +30,7 @@ static enum seen seen_of(const char *word) {
 struct line {
     char path[128], seen[16];
     bool recorded, ready, has_exposed, exposed;
-    char digest[32], opens[16], nesting[16], as[16];
+    char digest[32], opens[16], nesting[16], as[16], elsewhere[16];
 };
 
 static void read_line(const char *text, struct line *l) {
@@ -55,6 +55,8 @@ static void read_line(const char *text, struct line *l) {
             snprintf(l->nesting, sizeof l->nesting, "%s", word + 8);
         else if (strncmp(word, "as=", 3) == 0)
             snprintf(l->as, sizeof l->as, "%s", word + 3);
+        else if (strncmp(word, "elsewhere=", 10) == 0)
+            snprintf(l->elsewhere, sizeof l->elsewhere, "%s", word + 10);
     }
 }
 
@@ -97,6 +99,12 @@ static void record(struct planned *p, const struct line *l) {
     };
 }
 
+static void see_elsewhere(struct inventory *inv, struct row *row, const char *host) {
+    row->elsewhere = arena_alloc(&inv->arena, inv->nhosts * sizeof *row->elsewhere);
+    for (size_t i = 0; i < inv->nhosts; i++)
+        row->elsewhere[i] = strcmp(inv->hosts[i].name, host) == 0 ? SEEN_ON : SEEN_ABSENT;
+}
+
 /* Rows are looked at only after the inventory exists: digests default to the wanted one. */
 static void see(struct planned *p, const struct line *l) {
     uint32_t at = inventory_find(p->inv, l->path);
@@ -106,6 +114,8 @@ static void see(struct planned *p, const struct line *l) {
     row->seen = seen_of(l->seen);
     row->seen_exposed = l->has_exposed ? l->exposed : row->expose;
     row->seen_digest = l->digest[0] ? arena_strdup(&p->inv->arena, l->digest) : row->digest;
+    if (l->elsewhere[0])
+        see_elsewhere(p->inv, row, l->elsewhere);
 }
 
 void plan_prepare(struct planned *p, const char *spec, const char *machines) {
@@ -138,8 +148,10 @@ void plan_prepare(struct planned *p, const char *spec, const char *machines) {
 
 static void put_name(struct planned *p, const struct step *s) {
     const struct inventory *inv = p->inv;
-    buffer_printf(&p->text, "%s %s", step_name(s->kind),
-                  s->row == LAB_NONE ? inv->hosts[s->host].name : inv->rows[s->row].path);
+    bool away = s->row != LAB_NONE && inv->rows[s->row].parent == LAB_NONE && s->host != inv->rows[s->row].host;
+    buffer_printf(&p->text, "%s %s%s%s", step_name(s->kind),
+                  s->row == LAB_NONE ? inv->hosts[s->host].name : inv->rows[s->row].path, away ? " from " : "",
+                  away ? inv->hosts[s->host].name : "");
 }
 
 const char *plan_render(struct planned *p, const char *verb) {

@@ -131,10 +131,42 @@ static void how_a_guest_hypervisor_is_spoken_to_is_not(void **state) {
     assert_string_equal(plain, with);
 }
 
+/* Hosts may be asked in any order, and again. */
+static void a_machine_on_another_host_has_one_row(void **state) {
+    (void)state;
+    struct planned p;
+    plan_prepare(&p, "lab: lab\nhosts: { here: { driver: fake } }\nmachines: { a: { template: tiny } }\n", "lab/b on");
+    struct observed items[] = {{.lab_id = p.inv->lab_id, .path = "lab/a", .power = POWER_OFF},
+                               {.lab_id = p.inv->lab_id, .path = "lab/b", .power = POWER_ON},
+                               {.lab_id = p.inv->lab_id, .path = "lab/stray", .power = POWER_ON}};
+    struct observation all = {.items = items, .n = 3}, none = {0};
+    const uint32_t here = 0, local = 1;
+    for (int times = 0; times < 2; times++) {
+        inventory_apply(p.inv, LAB_NONE, local, &all);
+        inventory_apply(p.inv, LAB_NONE, here, &none);
+        assert_int_equal(p.inv->nrows, 3);
+        uint32_t a = inventory_find(p.inv, "lab/a");
+        assert_int_equal(p.inv->rows[a].seen, SEEN_ABSENT);
+        assert_int_equal(inventory_next_elsewhere(p.inv, a, LAB_NONE), local);
+        assert_int_equal(p.inv->rows[a].elsewhere[local], SEEN_OFF);
+        assert_int_equal(inventory_next_elsewhere(p.inv, a, local), LAB_NONE);
+    }
+    inventory_apply(p.inv, LAB_NONE, here, &all);
+    inventory_apply(p.inv, LAB_NONE, local, &none);
+    assert_int_equal(p.inv->nrows, 3);
+    uint32_t a = inventory_find(p.inv, "lab/a"), b = inventory_find(p.inv, "lab/b");
+    assert_int_equal(p.inv->rows[a].seen, SEEN_OFF);
+    assert_int_equal(inventory_next_elsewhere(p.inv, a, LAB_NONE), LAB_NONE);
+    assert_int_equal(p.inv->rows[b].seen, SEEN_ABSENT);
+    assert_int_equal(inventory_next_elsewhere(p.inv, b, LAB_NONE), here);
+    plan_release(&p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_branch_is_walked_parents_first),
         cmocka_unit_test(what_came_later_is_in_its_branch),
+        cmocka_unit_test(a_machine_on_another_host_has_one_row),
         cmocka_unit_test(an_observation_touches_only_what_is_on_its_hypervisor),
         cmocka_unit_test(a_machine_made_before_keeps_its_digest),
         cmocka_unit_test(what_is_chosen_is_part_of_the_digest),

@@ -231,6 +231,102 @@ static void host_that_left_the_spec_without_machines_is_a_change(void **state) {
     plan_release(&p);
 }
 
+static void machine_on_another_host_is_removed_there_before_it_is_made(void **state) {
+    (void)state;
+    struct planned p;
+    plan_prepare(&p, moved, "lab/a absent elsewhere=local");
+    assert_string_equal(plan_render(&p, "up"),
+                        "remove lab/a from local (moved from host 'local')\n"
+                        "image other (tiny)\n"
+                        "network other (its machines need it)\n"
+                        "create lab/a (moved from host 'local') < remove lab/a from local, image other, network other\n"
+                        "start lab/a (moved from host 'local') < create lab/a\n"
+                        "reach lab/a (moved from host 'local') < start lab/a\n"
+                        "prune local (no longer in the lab file) < remove lab/a from local\n");
+    assert_int_equal(p.plan->changes[0], CHANGE_REPLACE);
+    plan_release(&p);
+}
+
+static void unrecorded_machine_on_another_host_moves_too(void **state) {
+    (void)state;
+    struct planned p;
+    plan_prepare(&p, moved, "lab/a absent unrecorded elsewhere=local");
+    assert_non_null(strstr(plan_render(&p, "up"), "create lab/a (moved from host 'local') < remove lab/a from local"));
+    plan_release(&p);
+}
+
+static void guests_of_a_moved_hypervisor_are_made_anew(void **state) {
+    (void)state;
+    struct planned p;
+    plan_prepare(&p,
+                 "lab: lab\nhosts: { other: { driver: fake } }\nmachines:\n  kvm1:\n    template: debian-kvm\n"
+                 "    hypervisor: fake\n    machines: { web1: { template: tiny } }\n",
+                 "lab/kvm1 absent elsewhere=local\nlab/kvm1/web1 unknown\nlab/kvm1/old unknown");
+    assert_null(strstr(plan_render(&p, "up"), "remove lab/kvm1/"));
+    uint32_t web1 = inventory_find(p.inv, "lab/kvm1/web1"), old = inventory_find(p.inv, "lab/kvm1/old");
+    assert_int_equal(p.plan->changes[web1], CHANGE_REPLACE);
+    assert_string_equal(p.plan->reasons[web1], "its hypervisor is replaced");
+    assert_int_equal(p.plan->changes[old], CHANGE_REMOVE);
+    assert_string_equal(p.plan->reasons[old], "goes with its hypervisor");
+    plan_release(&p);
+}
+
+/* Killed after the removal: it is on neither host, whatever the record says. */
+static void machine_that_left_its_old_host_is_only_made(void **state) {
+    (void)state;
+    struct planned p;
+    plan_prepare(&p, moved, "lab/a absent");
+    assert_null(strstr(plan_render(&p, "up"), "remove"));
+    assert_int_equal(p.plan->changes[0], CHANGE_CREATE);
+    assert_string_equal(p.plan->reasons[0], "it has vanished");
+    plan_release(&p);
+}
+
+static void machine_under_two_names_of_its_hypervisor_is_left_alone(void **state) {
+    (void)state;
+    struct planned p;
+    plan_prepare(&p, moved, "lab/a on elsewhere=local");
+    assert_string_equal(plan_render(&p, "up"), "prune local (no longer in the lab file)\n");
+    assert_int_equal(p.plan->changes[0], CHANGE_NONE);
+    plan_release(&p);
+}
+
+/* Two calls for one machine never overlap, and both hosts may be the same one. */
+static void machine_on_two_hosts_is_removed_from_one_after_the_other(void **state) {
+    (void)state;
+    expect(moved, "lab/a on\nlab/b on elsewhere=other", "up",
+           "remove lab/b (no longer in the lab file)\n"
+           "remove lab/b from other (no longer in the lab file) < remove lab/b\n"
+           "prune local (no longer in the lab file) < remove lab/b\n");
+}
+
+static void changed_machine_is_replaced_under_all_names(void **state) {
+    (void)state;
+    struct planned p;
+    plan_prepare(&p, moved, "lab/a on digest=older elsewhere=local");
+    assert_non_null(
+        strstr(plan_render(&p, "up"), "remove lab/a from local (its configuration has changed) < remove lab/a\n"));
+    assert_non_null(strstr(p.text.data, "create lab/a (its configuration has changed) < remove lab/a from local"));
+    plan_release(&p);
+}
+
+static void moved_machine_needs_room_on_its_new_host(void **state) {
+    (void)state;
+    struct planned p;
+    struct demand d;
+    plan_prepare(&p,
+                 "lab: lab\nhosts: { other: { driver: fake } }\nmachines:\n"
+                 "  a: { template: tiny, memory: 256MiB, disk: 2GiB }\n",
+                 "lab/a absent elsewhere=local");
+    plan_render(&p, "up");
+    plan_demand(p.plan, 0, &d);
+    assert_int_equal(d.memory, 256ull << 20);
+    assert_int_equal(d.disk, 2ull << 30);
+    plan_demand(p.plan, 1, &d);
+    assert_int_equal(d.memory, 0);
+    plan_release(&p);
+}
+
 static void demand_counts_only_what_the_host_must_give(void **state) {
     (void)state;
     struct planned p;
@@ -273,6 +369,14 @@ int main(void) {
         cmocka_unit_test(down_of_no_machines_still_prunes),
         cmocka_unit_test(host_that_left_the_spec_is_pruned_after_its_machines),
         cmocka_unit_test(host_that_left_the_spec_without_machines_is_a_change),
+        cmocka_unit_test(machine_on_another_host_is_removed_there_before_it_is_made),
+        cmocka_unit_test(unrecorded_machine_on_another_host_moves_too),
+        cmocka_unit_test(guests_of_a_moved_hypervisor_are_made_anew),
+        cmocka_unit_test(machine_that_left_its_old_host_is_only_made),
+        cmocka_unit_test(machine_under_two_names_of_its_hypervisor_is_left_alone),
+        cmocka_unit_test(machine_on_two_hosts_is_removed_from_one_after_the_other),
+        cmocka_unit_test(changed_machine_is_replaced_under_all_names),
+        cmocka_unit_test(moved_machine_needs_room_on_its_new_host),
         cmocka_unit_test(demand_counts_only_what_the_host_must_give),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
