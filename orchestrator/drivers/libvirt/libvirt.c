@@ -81,6 +81,8 @@ static const char create_script[] =
     "chmod 711 \"$dir\" \"$dir/.new.$name\"\n"
     "echo \"$tag\" >\"$dir/.new.$name/tag\"\n"
     "mv \"$dir/.new.$name\" \"$here\"\n"
+    /* After the tag: a prune that comes later keeps the image. */
+    "[ -e \"$image\" ] || { echo 'its image is not there any more' >&2; exit $absent; }\n"
     "cat >\"$here/seed.img\"\n"
     "qemu-img create -q -f qcow2 -b \"$image\" -F \"$format\" \"$here/disk.qcow2\" $size >/dev/null\n"
     "printf '%s' \"$xml\" >\"$here/domain.xml\"\n"
@@ -105,7 +107,7 @@ static int libvirt_create(struct hypervisor *hv, const struct machine_spec *spec
     script_set(&script, "format", spec->image->format);
     script_set(&script, "size", size);
     script_set(&script, "xml", xml);
-    buffer_printf(&script, "exists=%d\n", SCRIPT_EXISTS);
+    buffer_printf(&script, "exists=%d absent=%d\n", SCRIPT_EXISTS, SCRIPT_ABSENT);
     buffer_puts(&script, create_script);
     if (script_run(hv, buffer_str(&script), spec->seed, spec->seed_len, NULL, ctx, err))
         return error_subject(err, spec->tag.path);

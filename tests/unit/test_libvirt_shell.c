@@ -1,0 +1,188 @@
+/* The libvirt driver's scripts, run by a shell against a virsh that is a small script itself: its domains are files
+ * that hold their state. A test's own rules may answer before it does. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "drivers/libvirt/libvirt.h"
+#include "nestor/file.h"
+
+/* As virsh does it, a failed command does not end the list it stands in, and the last one gives the status. */
+static const char virsh[] =
+    "#!/bin/sh\n"
+    "shift 3\n"
+    "cd \"$TOP\"\n"
+    "echo \"virsh $*\" >>log\n"
+    "[ ! -e rules ] || . ./rules\n"
+    "fail() { echo \"error: $*\" >&2; status=1; }\n"
+    "one() {\n"
+    "    status=0\n"
+    "    case $1 in list) [ \"$#\" = 1 ] || ls domains; return ;; esac\n"
+    "    [ $1 = define ] || [ -e \"domains/$2\" ] || { fail no domain $2; return; }\n"
+    "    case $1 in\n"
+    "    define) name=${2%/*}; echo 'shut off' >\"domains/${name##*/}\" ;;\n"
+    "    domuuid) echo uuid ;;\n"
+    "    domstate)\n"
+    "        if [ \"${3:-}\" ]; then cat \"domains/$2\"; else sed 's/ (.*//' \"domains/$2\"; fi ;;\n"
+    "    start)\n"
+    "        if grep -q off \"domains/$2\"; then echo running >\"domains/$2\"\n"
+    "        else fail Domain is already active; fi ;;\n"
+    "    resume) echo 'running (unpaused)' >\"domains/$2\" ;;\n"
+    "    destroy) echo 'shut off' >\"domains/$2\" ;;\n"
+    "    undefine) rm \"domains/$2\" ;;\n"
+    "    dumpxml) sed \"s/NAME/$2/\" xml ;;\n"
+    "    esac\n"
+    "}\n"
+    "case $1 in\n"
+    "*\\;*) IFS=\\;; for each in $1; do IFS=' '; one $each; done; exit $status ;;\n"
+    "esac\n"
+    "one \"$@\"\n"
+    "exit $status\n";
+
+static const char qemu_img[] = "#!/bin/sh\n"
+                               "[ -e \"$6\" ] || { echo 'qemu-img: no backing file' >&2; exit 1; }\n"
+                               ": >\"$9\"\n";
+
+static const char xml[] = "<domain type='kvm'>\n<name>NAME</name>\n<metadata><n:machine "
+                          "xmlns:n='urn:nestor:machine:1' lab='0123456789abcdef' path='lab/kvm1/a' "
+                          "digest='d'/></metadata>\n</domain>\n";
+
+struct here {
+    struct access base;
+    char top[64];
+};
+
+static int run_here(struct access *a, const struct command *command, struct command_result *ret,
+                    const struct context *ctx, struct error *err) {
+    const struct here *here = (struct here *)a;
+    cleanup_free char *script = xasprintf("export TOP='%s'\nPATH=$TOP/bin:$PATH\n%s", here->top, command->script);
+    struct command changed = *command;
+    changed.script = script;
+    return access_run(access_local(), &changed, ret, ctx, err);
+}
+
+static const struct access_ops ops = {.run = run_here};
+
+struct fixture {
+    struct here here;
+    struct hypervisor hv;
+    char directory[80], format[8];
+    struct image image;
+    struct machine_spec spec;
+    struct context ctx;
+    struct error err;
+};
+
+static void put(const struct fixture *f, const char *name, const char *text, mode_t mode) {
+    struct error err = {0};
+    cleanup_free char *path = xasprintf("%s/%s", f->here.top, name);
+    if (file_write(AT_FDCWD, path, text, strlen(text), mode, NULL, &err))
+        fail_msg("%s", err.cause);
+}
+
+/* A line of shell in the folder of the test. */
+static bool sh(struct fixture *f, const char *script) {
+    cleanup_command_result struct command_result result = {0};
+    cleanup_free char *all = xasprintf("cd \"$TOP\"\n%s", script);
+    const struct command command = COMMAND(all);
+    if (access_run(&f->here.base, &command, &result, &f->ctx, &f->err))
+        fail_msg("%s", f->err.cause);
+    return result.status == 0;
+}
+
+static int setup(void **state) {
+    struct fixture *f = xcalloc(1, sizeof *f);
+    f->here.base = (struct access){.ops = &ops, .subject = "lab/kvm1"};
+    strcpy(f->here.top, "/tmp/nestor-libvirt-XXXXXX");
+    assert_non_null(mkdtemp(f->here.top));
+    snprintf(f->directory, sizeof f->directory, "%s/d", f->here.top);
+    f->hv = (struct hypervisor){.subject = xstrdup("lab/kvm1"),
+                                .access = &f->here.base,
+                                .uri = xstrdup("test"),
+                                .directory = f->directory,
+                                .network = xstrdup("default")};
+    pthread_mutex_init(&f->hv.images, NULL);
+    f->ctx = context_timeout(NULL, 20000);
+    assert_true(sh(f, "mkdir bin domains d d/base; : >d/base/abc.raw"));
+    put(f, "bin/virsh", virsh, 0755);
+    put(f, "bin/qemu-img", qemu_img, 0755);
+    put(f, "xml", xml, 0644);
+    strcpy(f->format, "raw");
+    f->image = (struct image){.sha256 = "abc", .format = f->format};
+    f->spec = (struct machine_spec){.tag = {"0123456789abcdef", "lab/kvm1/a"},
+                                    .name = "lab.kvm1.a-01234567",
+                                    .uuid = "u",
+                                    .mac = "m",
+                                    .image = &f->image,
+                                    .seed = "seed",
+                                    .seed_len = 4,
+                                    .digest = "d"};
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state) {
+    struct fixture *f = *state;
+    struct error err = {0};
+    int failed = tree_remove(f->here.top, NULL, &err);
+    free(f->hv.subject);
+    free(f->hv.uri);
+    free(f->hv.network);
+    free(f);
+    return failed;
+}
+
+static void assert_error(const struct fixture *f, int rc, enum error_code code, const char *subject,
+                         const char *cause) {
+    if (!rc || f->err.code != code || strcmp(f->err.subject, subject) != 0 || strcmp(f->err.cause, cause) != 0)
+        fail_msg("%d: %s about '%s': %s", rc, error_code_name(f->err.code), f->err.subject, f->err.cause);
+}
+
+static void assert_ok(const struct fixture *f, int rc) {
+    if (rc)
+        fail_msg("%s about '%s': %s", error_code_name(f->err.code), f->err.subject, f->err.cause);
+}
+
+#define HERE "d/lab.kvm1.a-01234567"
+#define DOMAIN "domains/lab.kvm1.a-01234567"
+
+/* --- create --- */
+
+static int create(struct fixture *f) { return libvirt_driver.create(&f->hv, &f->spec, &f->ctx, &f->err); }
+
+static void create_makes_a_machine(void **state) {
+    struct fixture *f = *state;
+    assert_ok(f, create(f));
+    assert_true(
+        sh(f, "[ \"$(cat " HERE "/seed.img)\" = seed ] && cd " HERE " && [ -e complete ] && [ -e disk.qcow2 ]"));
+    assert_true(sh(f, "[ \"$(cat " DOMAIN ")\" = 'shut off' ]"));
+    assert_true(sh(f, "[ \"$(cat log)\" = \"$(printf 'virsh domuuid lab.kvm1.a-01234567\\nvirsh define '\"$TOP/" HERE
+                      "\"/domain.xml)\" ]"));
+}
+
+static void an_image_that_was_pruned_is_told_from_other_failures(void **state) {
+    struct fixture *f = *state;
+    assert_true(sh(f, "rm d/base/abc.raw"));
+    assert_error(f, create(f), ERR_NOT_FOUND, "lab/kvm1/a", "its image is not there any more");
+    assert_true(sh(f, ": >d/base/abc.raw"));
+    error_clear(&f->err);
+    assert_ok(f, create(f));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(create_makes_a_machine),
+        TEST(an_image_that_was_pruned_is_told_from_other_failures),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
