@@ -23,6 +23,29 @@ static const char observe_script[] = "for tag in \"$dir\"/*/tag; do\n"
                                      "done\n"
                                      "[ -z \"$ask\" ] || v \"$ask\"\n";
 
+/* LAB/NAME or deeper. What is told here comes from a guest, and goes into plans, names and messages. */
+static bool is_path(const char *path) {
+    char name[64];
+    size_t names = 0;
+    for (;; path++) {
+        size_t n = strcspn(path, "/");
+        if (n >= sizeof name)
+            return false;
+        memcpy(name, path, n);
+        name[n] = '\0';
+        if (!name_is_valid(name))
+            return false;
+        names++;
+        path += n;
+        if (!*path)
+            return names > 1;
+    }
+}
+
+static bool is_tag(const char *lab_id, const char *path) {
+    return strlen(lab_id) == LAB_ID_LEN && strspn(lab_id, "0123456789abcdef") == LAB_ID_LEN && is_path(path);
+}
+
 static struct observed *find(struct observation *o, const char *name) {
     for (size_t i = 0; i < o->n; i++)
         if (strcmp(o->items[i].name, name) == 0)
@@ -30,12 +53,18 @@ static struct observed *find(struct observation *o, const char *name) {
     return NULL;
 }
 
+/* Whether a directory has the name its tag gives it: remove works on no other. */
+static bool is_named(const char *name, const char *lab_id, const char *path) {
+    cleanup_free char *wanted = machine_native_name(lab_id, path);
+    return strcmp(name, wanted) == 0;
+}
+
 /* "D LAB PATH DIGEST NAME": broken until its domain shows up further down. */
 static void take_directory(struct observation *o, const char *line, size_t len) {
     char *copy = arena_strndup(&o->arena, line + 2, len - 2), *save = NULL;
     char *lab = strtok_r(copy, " ", &save), *path = strtok_r(NULL, " ", &save);
     char *digest = strtok_r(NULL, " ", &save), *name = strtok_r(NULL, " ", &save);
-    if (!name)
+    if (!name || !is_tag(lab, path) || !is_named(name, lab, path))
         return;
     *observation_add(o) = (struct observed){.lab_id = lab,
                                             .path = path,
@@ -46,7 +75,7 @@ static void take_directory(struct observation *o, const char *line, size_t len) 
 
 static void take_domain(struct observation *o, const char *xml, size_t len) {
     struct domain_info info;
-    if (domain_parse(xml, len, &o->arena, &info, NULL))
+    if (domain_parse(xml, len, &o->arena, &info, NULL) || !is_tag(info.lab_id, info.path))
         return; /* of someone else, whose name only looks like ours */
     struct observed *item = find(o, info.name);
     if (!item)
