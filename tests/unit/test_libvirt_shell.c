@@ -38,7 +38,12 @@ static const char virsh[] =
     "    resume) echo 'running (unpaused)' >\"domains/$2\" ;;\n"
     "    destroy) echo 'shut off' >\"domains/$2\" ;;\n"
     "    undefine) rm \"domains/$2\" ;;\n"
-    "    dumpxml) sed \"s/NAME/$2/\" xml ;;\n"
+    "    dumpxml)\n"
+    "        [ ! -e \"unreadable/$2\" ] || { fail cannot read it; return; }\n"
+    "        path=${2%-*}; path=${path#lab.kvm1.}\n"
+    "        echo \"<domain type='kvm'>\n<name>$2</name>\n<metadata><n:machine "
+    "xmlns:n='urn:nestor:machine:1' lab='0123456789abcdef' path='lab/kvm1/$path' "
+    "digest='d'/></metadata>\n</domain>\n\" ;;\n"
     "    esac\n"
     "}\n"
     "case $1 in\n"
@@ -50,10 +55,6 @@ static const char virsh[] =
 static const char qemu_img[] = "#!/bin/sh\n"
                                "[ -e \"$6\" ] || { echo 'qemu-img: no backing file' >&2; exit 1; }\n"
                                ": >\"$9\"\n";
-
-static const char xml[] = "<domain type='kvm'>\n<name>NAME</name>\n<metadata><n:machine "
-                          "xmlns:n='urn:nestor:machine:1' lab='0123456789abcdef' path='lab/kvm1/a' "
-                          "digest='d'/></metadata>\n</domain>\n";
 
 struct here {
     struct access base;
@@ -114,7 +115,6 @@ static int setup(void **state) {
     assert_true(sh(f, "mkdir bin domains d d/base; : >d/base/abc.raw"));
     put(f, "bin/virsh", virsh, 0755);
     put(f, "bin/qemu-img", qemu_img, 0755);
-    put(f, "xml", xml, 0644);
     strcpy(f->format, "raw");
     f->image = (struct image){.sha256 = "abc", .format = f->format};
     f->spec = (struct machine_spec){.tag = {"0123456789abcdef", "lab/kvm1/a"},
@@ -177,12 +177,101 @@ static void an_image_that_was_pruned_is_told_from_other_failures(void **state) {
     assert_ok(f, create(f));
 }
 
+/* --- observe --- */
+
+static void define(struct fixture *f, const char *names) {
+    cleanup_free char *script =
+        xasprintf("for name in %s; do echo running >domains/lab.kvm1.$name-01234567; done", names);
+    assert_true(sh(f, script));
+}
+
+/* The names of what was found, or NULL. */
+static const char *observe(struct fixture *f, struct buffer *ret) {
+    struct observation *o = NULL;
+    buffer_clear(ret);
+    error_clear(&f->err);
+    if (libvirt_observe(&f->hv, f->spec.tag.lab_id, &o, &f->ctx, &f->err))
+        return NULL;
+    for (size_t i = 0; i < o->n; i++)
+        buffer_printf(ret, "%s ", o->items[i].path + strlen("lab/kvm1/"));
+    observation_free(o);
+    return buffer_str(ret);
+}
+
+static void looking_takes_two_calls(void **state) {
+    struct fixture *f = *state;
+    cleanup_buffer struct buffer found = {0};
+    assert_string_equal(observe(f, &found), "");
+    assert_true(sh(f, "[ \"$(cat log)\" = 'virsh list --all --name' ] && rm log"));
+    define(f, "a b c");
+    assert_true(sh(f, ": >domains/of-others; : >'domains/of others.a-01234567'"));
+    assert_string_equal(observe(f, &found), "a b c ");
+    assert_true(sh(f, "[ $(grep -c ^virsh log) = 2 ]"));
+}
+
+static void machine_that_vanishes_meanwhile_is_left_out(void **state) {
+    struct fixture *f = *state;
+    cleanup_buffer struct buffer found = {0};
+    static const char *const cases[][2] = {{"a", "b c d "}, {"b", "a c d "}, {"d", "a b c "}, {"?", ""}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        cleanup_free char *rules =
+            xasprintf("case $1 in *dumpxml*) rm -f domains/lab.kvm1.%s-01234567 ;; esac\n", cases[i][0]);
+        define(f, "a b c d");
+        put(f, "rules", rules, 0644);
+        assert_ok(f, observe(f, &found) ? 0 : -1);
+        assert_string_equal(buffer_str(&found), cases[i][1]);
+    }
+}
+
+static void machine_that_cannot_be_read_is_never_left_out(void **state) {
+    struct fixture *f = *state;
+    cleanup_buffer struct buffer found = {0};
+    define(f, "a b c");
+    for (const char *name = "abc"; *name; name++) {
+        cleanup_free char *script = xasprintf("rm -rf unreadable; mkdir unreadable; : "
+                                              ">unreadable/lab.kvm1.%c-01234567",
+                                              *name);
+        assert_true(sh(f, script));
+        int rc = observe(f, &found) ? 0 : -1;
+        assert_error(f, rc, ERR_PROCESS, "lab/kvm1", "cannot read it");
+    }
+}
+
+static void list_that_fails_is_no_empty_list(void **state) {
+    struct fixture *f = *state;
+    cleanup_buffer struct buffer found = {0};
+    define(f, "a");
+    put(f, "rules", "case $1 in list) echo 'error: failed to connect to the hypervisor' >&2; exit 1 ;; esac\n", 0644);
+    int rc = observe(f, &found) ? 0 : -1;
+    assert_error(f, rc, ERR_PROCESS, "lab/kvm1", "failed to connect to the hypervisor");
+    assert_true(f->err.retry);
+}
+
+/* Linux takes no argument of 128 KiB or more. */
+static void many_machines_are_asked_for_in_turns(void **state) {
+    struct fixture *f = *state;
+    cleanup_buffer struct buffer found = {0};
+    assert_true(sh(f, "i=0\nwhile [ $i -lt 2000 ]; do i=$((i + 1)); "
+                      ": >domains/lab.kvm1.a-long-name-for-a-machine-to-have-$i-01234567; done"));
+    assert_ok(f, observe(f, &found) ? 0 : -1);
+    size_t n = 0;
+    for (const char *at = buffer_str(&found); *at; at++)
+        n += *at == ' ';
+    assert_int_equal(n, 2000);
+    assert_true(sh(f, "[ $(grep -c ^virsh log) = 3 ]"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(create_makes_a_machine),
         TEST(an_image_that_was_pruned_is_told_from_other_failures),
+        TEST(looking_takes_two_calls),
+        TEST(machine_that_vanishes_meanwhile_is_left_out),
+        TEST(machine_that_cannot_be_read_is_never_left_out),
+        TEST(list_that_fails_is_no_empty_list),
+        TEST(many_machines_are_asked_for_in_turns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,22 +6,54 @@
 #include "drivers/libvirt/libvirt.h"
 
 /* Prints "D LAB PATH DIGEST NAME" per directory, then each domain's XML, "<domain " at the start of a line. The name
- * pattern is that of machine_native_name; what else is defined there is none of our business. */
-static const char observe_script[] = "for tag in \"$dir\"/*/tag; do\n"
-                                     "    [ -f \"$tag\" ] || continue\n"
-                                     "    d=${tag%/tag}\n"
-                                     "    read -r lab path digest rest <\"$tag\" || continue\n"
-                                     "    echo \"D $lab $path $digest ${d##*/}\"\n"
-                                     "done\n"
-                                     "ask=\n"
-                                     "for name in $(v list --all --name); do\n"
-                                     "    case $name in\n"
-                                     "    *[!a-z0-9.-]*) ;;\n"
-                                     "    *.*-[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f])\n"
-                                     "        ask=\"$ask dumpxml $name;\" ;;\n"
-                                     "    esac\n"
-                                     "done\n"
-                                     "[ -z \"$ask\" ] || v \"$ask\"\n";
+ * pattern is that of machine_native_name; what else is defined there is none of our business.
+ *
+ * One virsh writes many descriptions, as many as fit well below the 128 KiB Linux allows an argument. It goes on after
+ * one that fails and gives the status of the last (vshCommandRun in libvirt's tools/vsh.c), so its errors are read: a
+ * domain that is gone from a second list was removed meanwhile, the rest of its batch is asked for again, and any other
+ * failure is one of the whole. A description that comes twice counts once. */
+static const char observe_script[] =
+    "for tag in \"$dir\"/*/tag; do\n"
+    "    [ -f \"$tag\" ] || continue\n"
+    "    d=${tag%/tag}\n"
+    "    read -r lab path digest rest <\"$tag\" || continue\n"
+    "    echo \"D $lab $path $digest ${d##*/}\"\n"
+    "done\n"
+    "set -f\n"
+    "exec 3>&1\n"
+    "nl='\n'\n"
+    "dump() {\n"
+    "    ask=\n"
+    "    for one; do ask=\"$ask dumpxml $one;\"; done\n"
+    "    errors=$(v \"$ask\" 2>&1 >&3) || return 1\n"
+    "    case $nl$errors in *\"${nl}error:\"*) return 1 ;; esac\n"
+    "}\n"
+    "still_there() {\n"
+    "    now=$nl$(v list --all --name)$nl || exit\n"
+    "    batch=\n"
+    "    for one; do case $now in *\"$nl$one$nl\"*) batch=\"$batch$nl$one\" ;; esac; done\n"
+    "}\n"
+    "flush() {\n"
+    "    turn=0\n"
+    "    until [ -z \"$batch\" ] || dump $batch; do\n"
+    "        turn=$((turn + 1))\n"
+    "        if [ $turn = 4 ]; then echo \"$errors\" >&2; exit 1; fi\n"
+    "        still_there $batch\n"
+    "    done\n"
+    "    batch=\n"
+    "}\n"
+    "names=$(v list --all --name)\n" /* its failure ends the script here, and would not in the list of a `for` */
+    "batch=\n"
+    "IFS=$nl\n"
+    "for name in $names; do\n"
+    "    case $name in\n"
+    "    *[!a-z0-9.-]*) ;;\n"
+    "    *.*-[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f])\n"
+    "        batch=\"$batch$nl$name\"\n"
+    "        [ ${#batch} -lt 60000 ] || flush ;;\n"
+    "    esac\n"
+    "done\n"
+    "flush\n";
 
 /* LAB/NAME or deeper. What is told here comes from a guest, and goes into plans, names and messages. */
 static bool is_path(const char *path) {
