@@ -14,6 +14,7 @@
 
 #include "drivers/libvirt/libvirt.h"
 #include "nestor/file.h"
+#include "nestor/identity.h"
 
 /* As virsh does it, a failed command does not end the list it stands in, and the last one gives the status. */
 static const char virsh[] =
@@ -59,6 +60,8 @@ static const char qemu_img[] = "#!/bin/sh\n"
 struct here {
     struct access base;
     char top[64];
+    struct hypervisor *pruned; /* while a file is on its way there */
+    bool cut;                  /* no file arrives */
 };
 
 static int run_here(struct access *a, const struct command *command, struct command_result *ret,
@@ -70,7 +73,17 @@ static int run_here(struct access *a, const struct command *command, struct comm
     return access_run(access_local(), &changed, ret, ctx, err);
 }
 
-static const struct access_ops ops = {.run = run_here};
+static int put_here(struct access *a, const char *local_path, const char *remote_path, mode_t mode,
+                    progress_fn progress, void *progress_data, const struct context *ctx, struct error *err) {
+    const struct here *here = (struct here *)a;
+    if (here->pruned && libvirt_prune(here->pruned, ctx, err))
+        return -1;
+    if (here->cut)
+        return error_set(err, ERR_IO, a->subject, "the copy was cut");
+    return access_put(access_local(), local_path, remote_path, mode, progress, progress_data, ctx, err);
+}
+
+static const struct access_ops ops = {.run = run_here, .put = put_here};
 
 struct fixture {
     struct here here;
@@ -177,6 +190,87 @@ static void an_image_that_was_pruned_is_told_from_other_failures(void **state) {
     assert_ok(f, create(f));
 }
 
+/* --- images --- */
+
+static int prune(struct fixture *f) { return libvirt_prune(&f->hv, &f->ctx, &f->err); }
+
+static const char on_its_way[] = "d/.new.lab.x-01234567/tag d/.gone.lab.y-01234567/disk.qcow2 "
+                                 "d/base/abc.raw.incoming-77 d/base/.abc.raw.incoming-78.part-00c0ffee "
+                                 "d/base/.unused.old.raw";
+static const char work_on_its_way[] = "mkdir -p d/.new.lab.x-01234567 d/.gone.lab.y-01234567\nfor file in %s; do "
+                                      ": >$file; done";
+
+static void prune_leaves_what_others_are_at_work_on(void **state) {
+    struct fixture *f = *state;
+    cleanup_free char *make = xasprintf(work_on_its_way, on_its_way);
+    cleanup_free char *look = xasprintf("for file in %s; do [ -e $file ] || exit 1; done", on_its_way);
+    assert_true(sh(f, make));
+    assert_true(sh(f, "touch -d yesterday d/.gone.lab.y-01234567")); /* as old as its machine */
+    assert_ok(f, prune(f));
+    assert_true(sh(f, look));
+    assert_true(sh(f, "[ ! -e d/base/abc.raw ]"));
+}
+
+/* Nobody can set the time an inode changed: find is made to count from when it was written. A machine may be named like
+ * a file on its way. */
+static void prune_removes_what_was_left(void **state) {
+    struct fixture *f = *state;
+    cleanup_free char *make = xasprintf(work_on_its_way, on_its_way);
+    put(f, "bin/find",
+        "#!/bin/sh\nfor word; do shift; [ \"$word\" != -cmin ] || word=-mmin; set -- \"$@\" \"$word\"; done\n"
+        "PATH=${PATH#*:}\nexec find \"$@\"\n",
+        0755);
+    assert_true(sh(f, make));
+    assert_true(sh(f, "mkdir d/lab.incoming-1-01234567; echo 'l p d used' >d/lab.incoming-1-01234567/tag\n"
+                      ": >d/base/used.raw; : >d/base/used.kernel\n"
+                      "find d -exec touch -d '2 hours ago' {} +"));
+    assert_ok(f, prune(f));
+    assert_true(sh(f, "[ \"$(find d | sort)\" = \"$(printf 'd\\nd/base\\nd/base/used.kernel\\nd/base/used.raw\\n"
+                      "d/lab.incoming-1-01234567\\nd/lab.incoming-1-01234567/tag')\" ]"));
+    assert_true(sh(f, "rm -r d/lab.*"));
+    assert_ok(f, prune(f));
+    assert_true(sh(f, "[ ! -e d ]"));
+    assert_ok(f, prune(f));
+}
+
+static void prune_keeps_an_image_that_gets_its_first_machine(void **state) {
+    struct fixture *f = *state;
+    put(f, "bin/mv",
+        "#!/bin/sh\ncase $2 in */.unused.*) mkdir -p \"$TOP/d/m\"; echo l p d abc >\"$TOP/d/m/tag\" ;; esac\n"
+        "exec /bin/mv \"$@\"\n",
+        0755);
+    assert_ok(f, prune(f));
+    assert_true(sh(f, "[ -e d/m/tag ] && [ \"$(ls -A d/base)\" = abc.raw ]"));
+}
+
+static int bring(struct fixture *f, const char *sha256) {
+    cleanup_free char *disk = xasprintf("%s/disk", f->here.top);
+    struct image image = {.name = f->format, .format = f->format, .disk = disk};
+    memcpy(image.sha256, sha256, sizeof image.sha256);
+    put(f, "disk", "disk", 0644);
+    return libvirt_ensure_image(&f->hv, &image, NULL, NULL, &f->ctx, &f->err);
+}
+
+static void image_arrives_while_another_lab_prunes(void **state) {
+    struct fixture *f = *state;
+    char sha256[65];
+    sha256_hex("disk", 4, sha256);
+    assert_true(sh(f, "rm -r d"));
+    f->here.pruned = &f->hv;
+    assert_ok(f, bring(f, sha256));
+    cleanup_free char *look = xasprintf("[ \"$(ls -A d/base)\" = %s.raw ]", sha256);
+    assert_true(sh(f, look));
+}
+
+static void image_that_does_not_arrive_leaves_nothing(void **state) {
+    struct fixture *f = *state;
+    char sha256[65];
+    sha256_hex("disk", 4, sha256);
+    f->here.cut = true;
+    assert_error(f, bring(f, sha256), ERR_IO, "lab/kvm1", "the copy was cut");
+    assert_true(sh(f, "[ \"$(ls -A d/base)\" = abc.raw ]"));
+}
+
 /* --- observe --- */
 
 static void define(struct fixture *f, const char *names) {
@@ -267,6 +361,11 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(create_makes_a_machine),
         TEST(an_image_that_was_pruned_is_told_from_other_failures),
+        TEST(prune_leaves_what_others_are_at_work_on),
+        TEST(prune_removes_what_was_left),
+        TEST(prune_keeps_an_image_that_gets_its_first_machine),
+        TEST(image_arrives_while_another_lab_prunes),
+        TEST(image_that_does_not_arrive_leaves_nothing),
         TEST(looking_takes_two_calls),
         TEST(machine_that_vanishes_meanwhile_is_left_out),
         TEST(machine_that_cannot_be_read_is_never_left_out),
