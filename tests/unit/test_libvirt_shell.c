@@ -190,6 +190,49 @@ static void an_image_that_was_pruned_is_told_from_other_failures(void **state) {
     assert_ok(f, create(f));
 }
 
+/* --- start --- */
+
+/* Starts a machine that is in this state. */
+static int start(struct fixture *f, const char *state) {
+    cleanup_free char *text = xasprintf("%s\n", state);
+    put(f, DOMAIN, text, 0644);
+    error_clear(&f->err);
+    return libvirt_driver.start(&f->hv, &f->spec, &f->ctx, &f->err);
+}
+
+static void what_is_off_starts_with_one_call(void **state) {
+    struct fixture *f = *state;
+    assert_ok(f, start(f, "shut off (destroyed)"));
+    assert_true(sh(f, "[ \"$(cat log)\" = 'virsh start lab.kvm1.a-01234567' ] && grep -q ^running " DOMAIN));
+}
+
+static void what_runs_is_started_already(void **state) {
+    struct fixture *f = *state;
+    assert_ok(f, start(f, "running (booted)"));
+    assert_ok(f, start(f, "idle (unknown)"));
+}
+
+static void what_is_paused_is_resumed(void **state) {
+    struct fixture *f = *state;
+    assert_ok(f, start(f, "paused (user)"));
+    assert_true(sh(f, "grep -q ^running " DOMAIN));
+}
+
+static void what_does_not_run_has_a_reason(void **state) {
+    struct fixture *f = *state;
+    assert_error(f, start(f, "in shutdown (user)"), ERR_PROCESS, "lab/kvm1/a", "it does not run: in shutdown (user)");
+    assert_error(f, start(f, "pmsuspended (unknown)"), ERR_PROCESS, "lab/kvm1/a",
+                 "it does not run: pmsuspended (unknown)");
+    put(f, "rules", "[ $1 != resume ] || exit 0\n", 0644); /* and is paused again */
+    assert_error(f, start(f, "paused (I/O error)"), ERR_PROCESS, "lab/kvm1/a", "it does not run: paused (I/O error)");
+    put(f, "rules", "case $1 in start) echo 'error: Cannot allocate memory' >&2; exit 1 ;; esac\n", 0644);
+    assert_error(f, start(f, "shut off (failed)"), ERR_PROCESS, "lab/kvm1/a", "Cannot allocate memory");
+    assert_true(sh(f, "rm " DOMAIN));
+    error_clear(&f->err);
+    int rc = libvirt_driver.start(&f->hv, &f->spec, &f->ctx, &f->err);
+    assert_error(f, rc, ERR_NOT_FOUND, "lab/kvm1/a", "there is no such domain");
+}
+
 /* --- images --- */
 
 static int prune(struct fixture *f) { return libvirt_prune(&f->hv, &f->ctx, &f->err); }
@@ -361,6 +404,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(create_makes_a_machine),
         TEST(an_image_that_was_pruned_is_told_from_other_failures),
+        TEST(what_is_off_starts_with_one_call),
+        TEST(what_runs_is_started_already),
+        TEST(what_is_paused_is_resumed),
+        TEST(what_does_not_run_has_a_reason),
         TEST(prune_leaves_what_others_are_at_work_on),
         TEST(prune_removes_what_was_left),
         TEST(prune_keeps_an_image_that_gets_its_first_machine),

@@ -171,21 +171,28 @@ static int libvirt_expose(struct hypervisor *hv, const struct machine_spec *spec
     return 0;
 }
 
+/* Asked for its state only when it does not start: each virsh costs half a second under emulation. One that is paused
+ * again at once has a reason to, a full disk for example. */
+static const char start_script[] =
+    "message=$(v start \"$name\" 2>&1) && exit 0\n"
+    "state() { v domstate \"$name\" --reason 2>/dev/null || :; }\n"
+    "now=$(state)\n"
+    "case $now in paused*) message=$(v resume \"$name\" 2>&1) || :; now=$(state) ;; esac\n"
+    "case $now in\n"
+    "running*|idle*) exit 0 ;;\n"
+    "'') echo \"$message\" >&2; v list >/dev/null; echo 'there is no such domain' >&2; exit $absent ;;\n"
+    "'shut off'*) echo \"$message\" >&2 ;;\n"
+    "*) echo \"$message\" >&2; echo \"it does not run: $now\" >&2 ;;\n"
+    "esac\n"
+    "exit 1\n";
+
 static int libvirt_start(struct hypervisor *hv, const struct machine_spec *spec, const struct context *ctx,
                          struct error *err) {
     cleanup_buffer struct buffer script = {0};
     script_begin(hv, &script);
     script_set(&script, "name", spec->name);
-    /* Asked for its state only when it does not start: each virsh costs half a second under emulation. */
-    buffer_printf(&script,
-                  "message=$(v start \"$name\" 2>&1) && exit 0\n"
-                  "case $(v domstate \"$name\" 2>/dev/null) in\n"
-                  "running|idle|paused|'in shutdown'|pmsuspended) exit 0 ;;\n"
-                  "'') echo \"$message\" >&2; v list >/dev/null; echo 'there is no such domain' >&2; exit %d ;;\n"
-                  "esac\n"
-                  "echo \"$message\" >&2\n"
-                  "exit 1\n",
-                  SCRIPT_ABSENT);
+    buffer_printf(&script, "absent=%d\n", SCRIPT_ABSENT);
+    buffer_puts(&script, start_script);
     if (script_run(hv, buffer_str(&script), NULL, 0, NULL, ctx, err))
         return error_subject(err, spec->tag.path);
     return 0;
