@@ -190,6 +190,71 @@ static void an_image_that_was_pruned_is_told_from_other_failures(void **state) {
     assert_ok(f, create(f));
 }
 
+/* A machine whose create was killed, and that somebody started. */
+static void make_half(struct fixture *f) {
+    assert_true(sh(f, "mkdir -p " HERE "; echo half >" HERE "/disk.qcow2; : >" HERE "/tag; echo running >" DOMAIN));
+}
+
+static bool is_half(struct fixture *f) {
+    return sh(f, "[ \"$(cat " HERE "/disk.qcow2)\" = half ] && [ -e " DOMAIN " ]");
+}
+
+static void what_was_half_made_is_made_anew(void **state) {
+    struct fixture *f = *state;
+    make_half(f);
+    assert_ok(f, create(f));
+    assert_true(sh(f, "[ -e " HERE "/complete ] && [ ! -s " HERE "/disk.qcow2 ] && grep -q 'shut off' " DOMAIN));
+    make_half(f);
+    assert_true(sh(f, "rm " HERE "/complete"));
+    put(f, "rules", "case $1 in undefine) rm domains/$2; echo 'error: no domain' >&2; exit 1 ;; esac\n", 0644);
+    assert_ok(f, create(f)); /* somebody else was faster */
+    assert_true(sh(f, "[ -e " HERE "/complete ]"));
+}
+
+static void disk_stays_while_its_domain_does(void **state) {
+    struct fixture *f = *state;
+    static const char *const cases[] = {"destroy", "undefine"};
+    make_half(f);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        cleanup_free char *rules =
+            xasprintf("case $1 in %s) echo 'error: device busy' >&2; exit 1 ;; esac\n", cases[i]);
+        put(f, "rules", rules, 0644);
+        error_clear(&f->err);
+        assert_error(f, create(f), ERR_PROCESS, "lab/kvm1/a", "device busy");
+        assert_true(is_half(f));
+    }
+}
+
+static void virsh_that_does_not_work_is_no_proof_of_absence(void **state) {
+    struct fixture *f = *state;
+    assert_ok(f, create(f));
+    assert_true(sh(f, "echo mine >" HERE "/disk.qcow2"));
+    put(f, "rules", "echo 'error: Failed to connect socket to x' >&2; exit 1\n", 0644);
+    assert_error(f, create(f), ERR_PROCESS, "lab/kvm1/a", "Failed to connect socket to x");
+    assert_true(f->err.retry);
+    put(f, "rules", "case $1 in domuuid|domstate) echo 'error: Cannot recv data' >&2; exit 1 ;; esac\n", 0644);
+    error_clear(&f->err);
+    assert_ok(f, create(f));
+    assert_error(f, libvirt_driver.remove(&f->hv, &f->spec.tag, &f->ctx, &f->err), ERR_PROCESS, "lab/kvm1/a",
+                 "its state cannot be read");
+    assert_true(sh(f, "[ \"$(cat " HERE "/disk.qcow2)\" = mine ] && [ -e " DOMAIN " ]"));
+}
+
+static void machine_is_on_the_disk_before_it_is_complete(void **state) {
+    struct fixture *f = *state;
+    put(f, "bin/sync",
+        "#!/bin/sh\n[ ! -e \"$TOP/" HERE "/complete\" ] || exit 1\nfor each; do echo \"${each#\"$TOP/\"}\"; done "
+        ">\"$TOP/synced\"\nexec /bin/sync \"$@\"\n",
+        0755);
+    assert_ok(f, create(f));
+    assert_true(sh(f, "for each in " HERE "/tag " HERE "/seed.img " HERE "/disk.qcow2 " HERE
+                      " d d/base; do grep -qx $each synced || exit 1; done"));
+    assert_true(sh(f, "rm " HERE "/complete"));
+    put(f, "bin/sync", "#!/bin/sh\necho 'sync: error syncing: Input/output error' >&2; exit 1\n", 0755);
+    assert_error(f, create(f), ERR_PROCESS, "lab/kvm1/a", "sync: error syncing: Input/output error");
+    assert_true(sh(f, "[ ! -e " HERE "/complete ]"));
+}
+
 /* --- start --- */
 
 /* Starts a machine that is in this state. */
@@ -404,6 +469,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(create_makes_a_machine),
         TEST(an_image_that_was_pruned_is_told_from_other_failures),
+        TEST(what_was_half_made_is_made_anew),
+        TEST(disk_stays_while_its_domain_does),
+        TEST(virsh_that_does_not_work_is_no_proof_of_absence),
+        TEST(machine_is_on_the_disk_before_it_is_complete),
         TEST(what_is_off_starts_with_one_call),
         TEST(what_runs_is_started_already),
         TEST(what_is_paused_is_resumed),
