@@ -246,6 +246,14 @@ static enum seen seen_of(enum power power) {
     return SEEN_ABSENT;
 }
 
+/* Directly on this hypervisor: its own path, or the lab's name, and one name more. Who answers for a guest hypervisor
+ * may claim anything, a row twice or its own removal included. */
+static bool belongs_on(const struct inventory *inv, uint32_t on, const char *path) {
+    const char *above = on == LAB_NONE ? inv->lab_name : inv->rows[on].path;
+    size_t n = strlen(above);
+    return strncmp(path, above, n) == 0 && path[n] == '/' && name_is_valid(path + n + 1);
+}
+
 /* A machine with our tag that neither the spec nor the state knows: it can at least be removed. */
 static void add_stray(struct builder *b, const struct observed *o, uint32_t on, uint32_t host) {
     struct inventory *inv = b->inv;
@@ -313,6 +321,8 @@ void inventory_apply(struct inventory *inv, uint32_t on, uint32_t host, const st
             continue;
         uint32_t at = path_index_get(&b.index, seen->path);
         if (at == LAB_NONE) {
+            if (!belongs_on(inv, on, seen->path))
+                continue;
             at = (uint32_t)inv->nrows;
             add_stray(&b, seen, on, host);
         }

@@ -57,6 +57,49 @@ static void what_came_later_is_in_its_branch(void **state) {
     plan_release(&p);
 }
 
+/* A guest hypervisor is not trusted: what it tells must not become a step about what is not on it. */
+static void what_cannot_be_on_a_hypervisor_is_passed_over(void **state) {
+    (void)state;
+    static const struct {
+        const char *on, *path;
+        bool accepted;
+    } cases[] = {
+        {"lab/kvm1", "lab/kvm1", false},     /* itself, and what it is on */
+        {"lab/kvm1/mid", "lab/kvm1", false}, /* its parent */
+        {"lab/kvm1", "lab/kvm2/web1", false},
+        {"lab/kvm1", "lab/other", false},
+        {"lab/kvm1", "lab/kvm1/mid/leaf1", false},
+        {"lab/kvm1", "lab/kvm1/mid/other", false},
+        {"lab/kvm1", "lab/kvm1/", false},
+        {"lab/kvm1", "lab/kvm1x", false},
+        {"lab/kvm1", "lab/kvm1/..", false},
+        {"lab/kvm1", "lab/kvm1/Other", false},
+        {"lab/kvm1", "lab/kvm1/\033[2J", false},
+        {"lab/kvm1", "", false},
+        {"lab/kvm1", "lab/kvm1/other", true},
+        {NULL, "lab/kvm1/web1", false},
+        {NULL, "other/web", false},
+        {NULL, "lab", false},
+        {NULL, "/", false},
+        {NULL, "lab/other", true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct planned p;
+        plan_prepare(&p, deep, "lab/kvm1 on\nlab/kvm1/mid on\nlab/kvm1/mid/leaf1 on\nlab/kvm2/web1 off");
+        uint32_t on = cases[i].on ? inventory_find(p.inv, cases[i].on) : LAB_NONE;
+        struct observed seen[] = {{.lab_id = p.inv->lab_id, .path = cases[i].path, .power = POWER_BROKEN},
+                                  {.lab_id = p.inv->lab_id, .path = cases[i].path, .power = POWER_BROKEN}};
+        struct observation o = {.items = seen, .n = 2};
+        size_t before = p.inv->nrows;
+        inventory_apply(p.inv, on, 0, &o);
+        if (p.inv->nrows != before + cases[i].accepted)
+            fail_msg("%s on %s", cases[i].path, cases[i].on ? cases[i].on : "the host");
+        for (uint32_t r = 0; r < before; r++)
+            assert_int_not_equal(p.inv->rows[r].seen, SEEN_BROKEN);
+        plan_release(&p);
+    }
+}
+
 static void an_observation_touches_only_what_is_on_its_hypervisor(void **state) {
     (void)state;
     struct planned p;
@@ -168,6 +211,7 @@ int main(void) {
         cmocka_unit_test(what_came_later_is_in_its_branch),
         cmocka_unit_test(a_machine_on_another_host_has_one_row),
         cmocka_unit_test(an_observation_touches_only_what_is_on_its_hypervisor),
+        cmocka_unit_test(what_cannot_be_on_a_hypervisor_is_passed_over),
         cmocka_unit_test(a_machine_made_before_keeps_its_digest),
         cmocka_unit_test(what_is_chosen_is_part_of_the_digest),
         cmocka_unit_test(how_a_guest_hypervisor_is_spoken_to_is_not),

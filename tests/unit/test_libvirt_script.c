@@ -266,6 +266,29 @@ static void lines_that_are_none_of_ours_are_passed_over(void **state) {
     observation_free(o);
 }
 
+static void tags_that_are_none_are_passed_over(void **state) {
+    struct fixture *f = *state;
+    static const char *const paths[] = {"",        "lab",   "/lab/a", "lab/",         "lab//a",        "lab/../../a",
+                                        "lab/a b", "lab/A", "lab/-a", "lab/a/../etc", "lab/a&#27;[2J", "lab/a.b"};
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        cleanup_free char *out = xasprintf("D 0123456789abcdef %s - lab.a-01234567\n<domain type='kvm'>\n"
+                                           "<name>lab.a-01234567</name>\n<metadata>\n<n:machine "
+                                           "xmlns:n=\"urn:nestor:machine:1\" lab=\"0123456789abcdef\" path=\"%s\" "
+                                           "digest=\"\"/>\n</metadata>\n</domain>\n",
+                                           paths[i], paths[i]);
+        struct observation *o = observe(f, NULL, out);
+        if (o->n)
+            fail_msg("'%s'", paths[i]);
+        observation_free(o);
+    }
+    struct observation *o = observe(f, NULL,
+                                    "D 0123456789abcde lab/a - lab.a-01234567\nD 0123456789ABCDEF lab/a - l\n"
+                                    "D ../3456789abcdef lab/a - lab.a-01234567\n"
+                                    "D 0123456789abcdef lab/a - lab.b-01234567\n");
+    assert_int_equal(o->n, 0);
+    observation_free(o);
+}
+
 /* --- address.c --- */
 
 static const struct machine_spec web1 = {
@@ -376,23 +399,15 @@ static void what_is_not_told_is_unknown(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(script_begins_with_its_words_quoted),
-        TEST(output_is_handed_over),
-        TEST(each_status_has_its_meaning),
-        TEST(cause_is_the_last_line_that_says_something),
-        TEST(lost_connection_stays_what_it_is),
-        TEST(directories_and_domains_become_machines),
-        TEST(nothing_there_is_nothing_found),
-        TEST(one_lab_is_picked_out_of_several),
-        TEST(domains_of_others_are_passed_over),
-        TEST(lines_that_are_none_of_ours_are_passed_over),
-        TEST(address_is_that_of_the_lease),
-        TEST(what_is_no_address_is_refused),
-        TEST(machine_that_died_ends_the_wait_with_its_last_words),
-        TEST(wait_for_a_lease_ends_in_time),
-        TEST(hypervisor_with_nesting_can_nest),
-        TEST(nesting_that_is_off_has_its_reason),
-        TEST(without_kvm_svm_is_emulated),
+        TEST(script_begins_with_its_words_quoted), TEST(output_is_handed_over),
+        TEST(each_status_has_its_meaning),         TEST(cause_is_the_last_line_that_says_something),
+        TEST(lost_connection_stays_what_it_is),    TEST(directories_and_domains_become_machines),
+        TEST(nothing_there_is_nothing_found),      TEST(one_lab_is_picked_out_of_several),
+        TEST(domains_of_others_are_passed_over),   TEST(lines_that_are_none_of_ours_are_passed_over),
+        TEST(tags_that_are_none_are_passed_over),  TEST(address_is_that_of_the_lease),
+        TEST(what_is_no_address_is_refused),       TEST(machine_that_died_ends_the_wait_with_its_last_words),
+        TEST(wait_for_a_lease_ends_in_time),       TEST(hypervisor_with_nesting_can_nest),
+        TEST(nesting_that_is_off_has_its_reason),  TEST(without_kvm_svm_is_emulated),
         TEST(what_is_not_told_is_unknown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

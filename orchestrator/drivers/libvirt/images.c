@@ -10,16 +10,28 @@ struct part {
     const char *local, *sha256, *suffix;
 };
 
-static int is_there(struct hypervisor *hv, const char *name, bool *ret, const struct context *ctx, struct error *err) {
+/* What is not there is announced by an empty file: another lab's prune does not take the empty folder away then. */
+static int is_there(struct hypervisor *hv, const char *name, const char *incoming, bool *ret, const struct context *ctx,
+                    struct error *err) {
     cleanup_buffer struct buffer script = {0}, out = {0};
     script_begin(hv, &script);
     script_set(&script, "name", name);
+    script_set(&script, "incoming", incoming);
     buffer_puts(&script, "mkdir -p \"$base\"\nchmod 755 \"$dir\" \"$base\"\n"
-                         "if [ -e \"$base/$name\" ]; then echo yes; else echo no; fi\n");
+                         "if [ -e \"$base/$name\" ]; then echo yes; else : >\"$incoming\"; echo no; fi\n");
     if (script_run(hv, buffer_str(&script), NULL, 0, &out, ctx, err))
         return -1;
     *ret = strcmp(buffer_str(&out), "yes\n") == 0;
     return 0;
+}
+
+/* As far as it can be reached: what stays is removed by a later prune. */
+static void give_up(struct hypervisor *hv, const char *incoming, const struct context *ctx) {
+    cleanup_buffer struct buffer script = {0};
+    script_begin(hv, &script);
+    script_set(&script, "incoming", incoming);
+    buffer_puts(&script, "rm -f \"$incoming\"\n");
+    (void)!script_run(hv, buffer_str(&script), NULL, 0, NULL, ctx, NULL);
 }
 
 static int accept_upload(struct hypervisor *hv, const char *incoming, const char *name, const char *sha256,
@@ -50,13 +62,15 @@ static int ensure_part(struct hypervisor *hv, const char *key, const struct part
                        void *data, const struct context *ctx, struct error *err) {
     bool there = false;
     cleanup_free char *name = xasprintf("%s.%s", key, part->suffix);
-    if (is_there(hv, name, &there, ctx, err))
+    cleanup_free char *incoming = xasprintf("%s/base/%s.incoming-%d", hv->directory, name, (int)getpid());
+    if (is_there(hv, name, incoming, &there, ctx, err))
         return -1;
     if (there)
         return 0;
-    cleanup_free char *incoming = xasprintf("%s/base/%s.incoming-%d", hv->directory, name, (int)getpid());
-    if (access_put(hv->access, part->local, incoming, 0600, progress, data, ctx, err))
+    if (access_put(hv->access, part->local, incoming, 0600, progress, data, ctx, err)) {
+        give_up(hv, incoming, ctx);
         return -1;
+    }
     return accept_upload(hv, incoming, name, part->sha256, ctx, err);
 }
 
@@ -76,16 +90,31 @@ int libvirt_ensure_image(struct hypervisor *hv, const struct image *image, progr
     return failed ? error_context(err, "image %s", image->name) : 0;
 }
 
+/* Other labs may be at work here at the same time.
+ *
+ * What is on its way is left alone until nothing happened to it for an hour: that is a leftover. (By the inode's
+ * change, which a rename counts as: a directory that is being removed may not have been written to for years.)
+ *
+ * An image is put aside before it is looked for in the tags a second time, and a create looks for its image after its
+ * tag is there: either finds the other. Disks go first, as they come last: with the disk, the rest is there too. */
+static const char prune_script[] =
+    "[ -d \"$dir\" ] || exit 0\n"
+    "find \"$dir\" -mindepth 1 -maxdepth 2 -cmin +60 \\( -type d \\( -name '.new.*' -o -name '.gone.*' \\) -o "
+    "-type f \\( -name '.*.part-*' -o -name '*.incoming-*' -o -name '.unused.*' \\) \\) -prune "
+    "-exec rm -rf {} + 2>/dev/null || :\n"
+    "used() { grep -qs \" $key\\$\" \"$dir\"/*/tag; }\n"
+    "for file in \"$base\"/*.qcow2 \"$base\"/*.raw \"$base\"/*; do\n"
+    "    name=${file##*/}; key=${name%%.*}\n"
+    "    case $name in *.incoming-*) continue ;; esac\n"
+    "    if [ ! -e \"$file\" ] || used; then continue; fi\n"
+    "    mv \"$file\" \"$base/.unused.$name\" 2>/dev/null || continue\n"
+    "    if used; then mv \"$base/.unused.$name\" \"$file\"; else rm -f \"$base/.unused.$name\"; fi\n"
+    "done\n"
+    "rmdir \"$base\" \"$dir\" 2>/dev/null || :\n";
+
 int libvirt_prune(struct hypervisor *hv, const struct context *ctx, struct error *err) {
     cleanup_buffer struct buffer script = {0};
     script_begin(hv, &script);
-    buffer_puts(&script, "rm -rf \"${dir:?}\"/.new.* \"${dir:?}\"/.gone.* \"${dir:?}\"/base/.*.part-*\n"
-                         "[ -d \"$base\" ] || exit 0\n"
-                         "for file in \"$base\"/*; do\n"
-                         "    [ -e \"$file\" ] || continue\n"
-                         "    key=${file##*/}; key=${key%%.*}\n"
-                         "    grep -qs \" $key\\$\" \"$dir\"/*/tag || rm -f \"$file\"\n"
-                         "done\n"
-                         "rmdir \"$base\" \"$dir\" 2>/dev/null || :\n");
+    buffer_puts(&script, prune_script);
     return script_run(hv, buffer_str(&script), NULL, 0, NULL, ctx, err);
 }

@@ -62,31 +62,47 @@ static int libvirt_ensure_network(struct hypervisor *hv, const struct context *c
     return 0;
 }
 
-/* The directory gets its name with the tag in it, and "complete" comes last: what a killed create leaves is known by
- * the one and lacks the other. */
+/* Whether the domain is defined. A virsh that does not work ends the script: no answer is no proof that it is not. */
+#define LISTED                                                                                                         \
+    "nl='\n'\n"                                                                                                        \
+    "listed() {\n"                                                                                                     \
+    "    now=$(v list --all --name) || exit\n"                                                                         \
+    "    case $nl$now$nl in *\"$nl$name$nl\"*) ;; *) return 1 ;; esac\n"                                               \
+    "}\n"
+
+/* The directory gets its name with the tag in it, and "complete" comes last, when the rest is on the disk: what a
+ * killed create leaves, or a power cut after it, is known by the one and lacks the other. */
 static const char create_script[] =
-    "here=$dir/$name\n"
-    "if v domuuid \"$name\" >/dev/null 2>&1; then\n"
-    "    if [ -e \"$here/complete\" ]; then\n"
-    "        if [ \"$(cat \"$here/tag\")\" = \"$tag\" ]; then exit 0; fi\n"
-    "        echo \"a machine of that name is there with another configuration\" >&2\n"
-    "        exit $exists\n"
-    "    fi\n"
-    "    v destroy \"$name\" >/dev/null 2>&1 || :\n"
-    "    v undefine \"$name\" >/dev/null 2>&1 || :\n"
-    "fi\n"
-    "discard \"$name\"\n"
-    "rm -rf \"$dir/.new.$name\"\n"
-    "mkdir -p \"$dir/.new.$name\"\n"
-    "chmod 711 \"$dir\" \"$dir/.new.$name\"\n"
-    "echo \"$tag\" >\"$dir/.new.$name/tag\"\n"
-    "mv \"$dir/.new.$name\" \"$here\"\n"
-    "cat >\"$here/seed.img\"\n"
-    "qemu-img create -q -f qcow2 -b \"$image\" -F \"$format\" \"$here/disk.qcow2\" $size >/dev/null\n"
-    "printf '%s' \"$xml\" >\"$here/domain.xml\"\n"
-    "v define \"$here/domain.xml\" >/dev/null\n"
-    "rm -f \"$here/domain.xml\"\n"
-    ": >\"$here/complete\"\n";
+    LISTED "here=$dir/$name\n"
+           "if v domuuid \"$name\" >/dev/null 2>&1 || { [ -e \"$here\" ] && listed; }; then\n"
+           "    if [ -e \"$here/complete\" ]; then\n"
+           "        if [ \"$(cat \"$here/tag\")\" = \"$tag\" ]; then exit 0; fi\n"
+           "        echo \"a machine of that name is there with another configuration\" >&2\n"
+           "        exit $exists\n"
+           "    fi\n"
+           /* Undefined while it runs, it would go on without its disk. */
+           "    why=$(v destroy \"$name\" 2>&1) || :\n"
+           "    case $(v domstate \"$name\" 2>/dev/null) in\n"
+           "    'shut off')\n"
+           "        v undefine \"$name\" --managed-save --snapshots-metadata >/dev/null || ! listed || exit 1 ;;\n"
+           "    *) if listed; then echo \"${why:-it cannot be switched off}\" >&2; exit 1; fi ;;\n"
+           "    esac\n"
+           "fi\n"
+           "discard \"$name\"\n"
+           "rm -rf \"$dir/.new.$name\"\n"
+           "mkdir -p \"$dir/.new.$name\"\n"
+           "chmod 711 \"$dir\" \"$dir/.new.$name\"\n"
+           "echo \"$tag\" >\"$dir/.new.$name/tag\"\n"
+           "mv \"$dir/.new.$name\" \"$here\"\n"
+           /* After the tag: a prune that comes later keeps the image. */
+           "[ -e \"$image\" ] || { echo 'its image is not there any more' >&2; exit $absent; }\n"
+           "cat >\"$here/seed.img\"\n"
+           "qemu-img create -q -f qcow2 -b \"$image\" -F \"$format\" \"$here/disk.qcow2\" $size >/dev/null\n"
+           "printf '%s' \"$xml\" >\"$here/domain.xml\"\n"
+           "v define \"$here/domain.xml\" >/dev/null\n"
+           "rm -f \"$here/domain.xml\"\n"
+           "sync \"$here/tag\" \"$here/seed.img\" \"$here/disk.qcow2\" \"$here\" \"$dir\" \"$base\"\n"
+           ": >\"$here/complete\"\n";
 
 static int libvirt_create(struct hypervisor *hv, const struct machine_spec *spec, const struct context *ctx,
                           struct error *err) {
@@ -105,7 +121,7 @@ static int libvirt_create(struct hypervisor *hv, const struct machine_spec *spec
     script_set(&script, "format", spec->image->format);
     script_set(&script, "size", size);
     script_set(&script, "xml", xml);
-    buffer_printf(&script, "exists=%d\n", SCRIPT_EXISTS);
+    buffer_printf(&script, "exists=%d absent=%d\n", SCRIPT_EXISTS, SCRIPT_ABSENT);
     buffer_puts(&script, create_script);
     if (script_run(hv, buffer_str(&script), spec->seed, spec->seed_len, NULL, ctx, err))
         return error_subject(err, spec->tag.path);
@@ -169,21 +185,28 @@ static int libvirt_expose(struct hypervisor *hv, const struct machine_spec *spec
     return 0;
 }
 
+/* Asked for its state only when it does not start: each virsh costs half a second under emulation. One that is paused
+ * again at once has a reason to, a full disk for example. */
+static const char start_script[] =
+    "message=$(v start \"$name\" 2>&1) && exit 0\n"
+    "state() { v domstate \"$name\" --reason 2>/dev/null || :; }\n"
+    "now=$(state)\n"
+    "case $now in paused*) message=$(v resume \"$name\" 2>&1) || :; now=$(state) ;; esac\n"
+    "case $now in\n"
+    "running*|idle*) exit 0 ;;\n"
+    "'') echo \"$message\" >&2; v list >/dev/null; echo 'there is no such domain' >&2; exit $absent ;;\n"
+    "'shut off'*) echo \"$message\" >&2 ;;\n"
+    "*) echo \"$message\" >&2; echo \"it does not run: $now\" >&2 ;;\n"
+    "esac\n"
+    "exit 1\n";
+
 static int libvirt_start(struct hypervisor *hv, const struct machine_spec *spec, const struct context *ctx,
                          struct error *err) {
     cleanup_buffer struct buffer script = {0};
     script_begin(hv, &script);
     script_set(&script, "name", spec->name);
-    /* Asked for its state only when it does not start: each virsh costs half a second under emulation. */
-    buffer_printf(&script,
-                  "message=$(v start \"$name\" 2>&1) && exit 0\n"
-                  "case $(v domstate \"$name\" 2>/dev/null) in\n"
-                  "running|idle|paused|'in shutdown'|pmsuspended) exit 0 ;;\n"
-                  "'') echo \"$message\" >&2; v list >/dev/null; echo 'there is no such domain' >&2; exit %d ;;\n"
-                  "esac\n"
-                  "echo \"$message\" >&2\n"
-                  "exit 1\n",
-                  SCRIPT_ABSENT);
+    buffer_printf(&script, "absent=%d\n", SCRIPT_ABSENT);
+    buffer_puts(&script, start_script);
     if (script_run(hv, buffer_str(&script), NULL, 0, NULL, ctx, err))
         return error_subject(err, spec->tag.path);
     return 0;
@@ -240,9 +263,9 @@ static int libvirt_console(struct hypervisor *hv, const struct tag *tag, struct 
 /* The domain first, the directory with the tag last: a removal that was cut is still found. */
 static int libvirt_remove(struct hypervisor *hv, const struct tag *tag, const struct context *ctx, struct error *err) {
     return on_machine(hv, tag,
-                      STATE
+                      STATE LISTED
                       "case $(state) in\n"
-                      "absent) v list >/dev/null ;;\n" /* absent because virsh does not work is no proof */
+                      "absent) if listed; then echo 'its state cannot be read' >&2; exit 1; fi ;;\n"
                       "'shut off'|crashed) v undefine \"$name\" --managed-save --snapshots-metadata >/dev/null ;;\n"
                       "*) v destroy \"$name\" >/dev/null\n"
                       "   v undefine \"$name\" --managed-save --snapshots-metadata >/dev/null ;;\n"

@@ -6,22 +6,77 @@
 #include "drivers/libvirt/libvirt.h"
 
 /* Prints "D LAB PATH DIGEST NAME" per directory, then each domain's XML, "<domain " at the start of a line. The name
- * pattern is that of machine_native_name; what else is defined there is none of our business. */
-static const char observe_script[] = "for tag in \"$dir\"/*/tag; do\n"
-                                     "    [ -f \"$tag\" ] || continue\n"
-                                     "    d=${tag%/tag}\n"
-                                     "    read -r lab path digest rest <\"$tag\" || continue\n"
-                                     "    echo \"D $lab $path $digest ${d##*/}\"\n"
-                                     "done\n"
-                                     "ask=\n"
-                                     "for name in $(v list --all --name); do\n"
-                                     "    case $name in\n"
-                                     "    *[!a-z0-9.-]*) ;;\n"
-                                     "    *.*-[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f])\n"
-                                     "        ask=\"$ask dumpxml $name;\" ;;\n"
-                                     "    esac\n"
-                                     "done\n"
-                                     "[ -z \"$ask\" ] || v \"$ask\"\n";
+ * pattern is that of machine_native_name; what else is defined there is none of our business.
+ *
+ * One virsh writes many descriptions, as many as fit well below the 128 KiB Linux allows an argument. It goes on after
+ * one that fails and gives the status of the last (vshCommandRun in libvirt's tools/vsh.c), so its errors are read: a
+ * domain that is gone from a second list was removed meanwhile, the rest of its batch is asked for again, and any other
+ * failure is one of the whole. A description that comes twice counts once. */
+static const char observe_script[] =
+    "for tag in \"$dir\"/*/tag; do\n"
+    "    [ -f \"$tag\" ] || continue\n"
+    "    d=${tag%/tag}\n"
+    "    read -r lab path digest rest <\"$tag\" || continue\n"
+    "    echo \"D $lab $path $digest ${d##*/}\"\n"
+    "done\n"
+    "set -f\n"
+    "exec 3>&1\n"
+    "nl='\n'\n"
+    "dump() {\n"
+    "    ask=\n"
+    "    for one; do ask=\"$ask dumpxml $one;\"; done\n"
+    "    errors=$(v \"$ask\" 2>&1 >&3) || return 1\n"
+    "    case $nl$errors in *\"${nl}error:\"*) return 1 ;; esac\n"
+    "}\n"
+    "still_there() {\n"
+    "    now=$nl$(v list --all --name)$nl || exit\n"
+    "    batch=\n"
+    "    for one; do case $now in *\"$nl$one$nl\"*) batch=\"$batch$nl$one\" ;; esac; done\n"
+    "}\n"
+    "flush() {\n"
+    "    turn=0\n"
+    "    until [ -z \"$batch\" ] || dump $batch; do\n"
+    "        turn=$((turn + 1))\n"
+    "        if [ $turn = 4 ]; then echo \"$errors\" >&2; exit 1; fi\n"
+    "        still_there $batch\n"
+    "    done\n"
+    "    batch=\n"
+    "}\n"
+    "names=$(v list --all --name)\n" /* its failure ends the script here, and would not in the list of a `for` */
+    "batch=\n"
+    "IFS=$nl\n"
+    "for name in $names; do\n"
+    "    case $name in\n"
+    "    *[!a-z0-9.-]*) ;;\n"
+    "    *.*-[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f])\n"
+    "        batch=\"$batch$nl$name\"\n"
+    "        [ ${#batch} -lt 60000 ] || flush ;;\n"
+    "    esac\n"
+    "done\n"
+    "flush\n";
+
+/* LAB/NAME or deeper. What is told here comes from a guest, and goes into plans, names and messages. */
+static bool is_path(const char *path) {
+    char name[64];
+    size_t names = 0;
+    for (;; path++) {
+        size_t n = strcspn(path, "/");
+        if (n >= sizeof name)
+            return false;
+        memcpy(name, path, n);
+        name[n] = '\0';
+        if (!name_is_valid(name))
+            return false;
+        names++;
+        path += n;
+        if (!*path)
+            return names > 1;
+    }
+}
+
+static bool is_tag(const char *lab_id, const char *path) {
+    return strlen(lab_id) == LAB_ID_LEN && strspn(lab_id, "0123456789abcdef") == LAB_ID_LEN && is_path(path);
+}
 
 static struct observed *find(struct observation *o, const char *name) {
     for (size_t i = 0; i < o->n; i++)
@@ -30,12 +85,18 @@ static struct observed *find(struct observation *o, const char *name) {
     return NULL;
 }
 
+/* Whether a directory has the name its tag gives it: remove works on no other. */
+static bool is_named(const char *name, const char *lab_id, const char *path) {
+    cleanup_free char *wanted = machine_native_name(lab_id, path);
+    return strcmp(name, wanted) == 0;
+}
+
 /* "D LAB PATH DIGEST NAME": broken until its domain shows up further down. */
 static void take_directory(struct observation *o, const char *line, size_t len) {
     char *copy = arena_strndup(&o->arena, line + 2, len - 2), *save = NULL;
     char *lab = strtok_r(copy, " ", &save), *path = strtok_r(NULL, " ", &save);
     char *digest = strtok_r(NULL, " ", &save), *name = strtok_r(NULL, " ", &save);
-    if (!name)
+    if (!name || !is_tag(lab, path) || !is_named(name, lab, path))
         return;
     *observation_add(o) = (struct observed){.lab_id = lab,
                                             .path = path,
@@ -46,7 +107,7 @@ static void take_directory(struct observation *o, const char *line, size_t len) 
 
 static void take_domain(struct observation *o, const char *xml, size_t len) {
     struct domain_info info;
-    if (domain_parse(xml, len, &o->arena, &info, NULL))
+    if (domain_parse(xml, len, &o->arena, &info, NULL) || !is_tag(info.lab_id, info.path))
         return; /* of someone else, whose name only looks like ours */
     struct observed *item = find(o, info.name);
     if (!item)
