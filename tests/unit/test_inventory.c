@@ -15,10 +15,11 @@ static const char deep[] = "lab: lab\n"
                            "machines:\n"
                            "  kvm1:\n"
                            "    hypervisor: fake\n"
+                           "    memory: 2GiB\n"
                            "    machines:\n"
-                           "      mid: { hypervisor: fake, machines: { leaf1: , leaf2: } }\n"
+                           "      mid: { hypervisor: fake, memory: 1GiB, machines: { leaf1: , leaf2: } }\n"
                            "      web1:\n"
-                           "  kvm2: { hypervisor: fake, machines: { web1: } }\n";
+                           "  kvm2: { hypervisor: fake, memory: 2GiB, machines: { web1: } }\n";
 
 /* The names of the branch in the order of the walk. */
 static const char *walk(struct planned *p, const char *top) {

@@ -14,6 +14,7 @@ static const char nested[] = "lab: lab\n"
                              "  kvm1:\n"
                              "    template: debian-kvm\n"
                              "    hypervisor: fake\n"
+                             "    memory: 2GiB\n"
                              "    machines:\n"
                              "      web1: { template: tiny }\n";
 
