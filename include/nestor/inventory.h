@@ -46,6 +46,8 @@ struct row {
     enum seen seen;
     bool seen_exposed;
     const char *seen_digest;
+    const char
+        *unasked; /* why the hypervisor it has become could not be asked for its machines; NULL: no such trouble */
 };
 
 /* Whether it becomes a hypervisor that is spoken to at its address, not from within. */
@@ -78,5 +80,9 @@ uint32_t inventory_next_within(const struct inventory *inv, uint32_t top, uint32
 /* Puts one hypervisor's observation into the rows that live on it: row index `on`, or LAB_NONE and a host index.
  * Rows it does not mention become SEEN_ABSENT. */
 void inventory_apply(struct inventory *inv, uint32_t on, uint32_t host, const struct observation *o);
+/* The guest hypervisor `on` could not be asked: what is in it stays SEEN_UNKNOWN. Copies what it needs of why. */
+void inventory_unasked(struct inventory *inv, uint32_t on, const struct error *why);
+/* The innermost guest hypervisor around the row that could not be asked, LAB_NONE if there is none. */
+uint32_t inventory_unasked_around(const struct inventory *inv, uint32_t row);
 
 #endif

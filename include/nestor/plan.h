@@ -43,7 +43,8 @@ struct step {
     uint32_t nnext, first_next; /* steps that wait for this one: plan->next[first_next ...] */
 };
 
-/* CHANGE_CHECK: it is there and runs, but was not proved ready yet. */
+/* CHANGE_CHECK: it is there and runs, but was not proved ready yet, or could not be asked. What is in one that could
+ * not be asked is looked at by create and start, which do nothing to a machine that is there and runs. */
 enum change { CHANGE_NONE, CHANGE_CREATE, CHANGE_START, CHANGE_RESTART, CHANGE_REPLACE, CHANGE_REMOVE, CHANGE_CHECK };
 
 struct plan {

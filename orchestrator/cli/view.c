@@ -15,7 +15,7 @@ static bool recorded_as(const struct row *row, const char *status) {
     return row->recorded && strcmp(row->recorded->status, status) == 0;
 }
 
-/* A machine inside one that is off is off; inside one that cannot be asked, the record is all there is. */
+/* A machine inside one that is off is off; inside one that cannot be asked, nobody knows. */
 static const char *state_of(const struct inventory *inv, const struct row *row) {
     switch (row->seen) {
     case SEEN_ON:
@@ -31,6 +31,8 @@ static const char *state_of(const struct inventory *inv, const struct row *row) 
     }
     if (!row->recorded)
         return "absent";
+    if (inventory_unasked_around(inv, (uint32_t)(row - inv->rows)) != LAB_NONE)
+        return "unknown";
     const struct row *around = row->parent == LAB_NONE ? NULL : &inv->rows[row->parent];
     if (around && around->seen != SEEN_ON)
         return around->seen == SEEN_ABSENT ? "absent" : "stopped";
@@ -39,10 +41,16 @@ static const char *state_of(const struct inventory *inv, const struct row *row) 
 
 /* Up only if everything around it is up, and what was asked for was seen to hold. */
 static bool is_ready(const struct inventory *inv, const struct row *row) {
-    bool ready = row->recorded && row->recorded->is_ready && row->seen == SEEN_ON;
+    bool ready = row->recorded && row->recorded->is_ready && row->seen == SEEN_ON && !row->unasked;
     for (uint32_t p = row->parent; ready && p != LAB_NONE; p = inv->rows[p].parent)
         ready = inv->rows[p].seen == SEEN_ON;
     return ready;
+}
+
+static const char *failure_of(struct view *view, const struct row *row) {
+    if (row->unasked)
+        return arena_printf(&view->arena, "it could not be asked: %s", row->unasked);
+    return row->recorded ? row->recorded->failure : "";
 }
 
 struct filling {
@@ -95,7 +103,7 @@ int session_view(struct session *s, struct view *ret, struct error *err) {
             .state = state_of(inv, row),
             .ready = is_ready(inv, row),
             .address = rec && running ? rec->address : "",
-            .failure = rec ? rec->failure : "",
+            .failure = failure_of(&view, row),
             .hypervisor = row->hypervisor_name,
             .wanted = nesting_name(row->nesting),
             .flag = "",

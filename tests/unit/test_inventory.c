@@ -75,6 +75,23 @@ static void an_observation_touches_only_what_is_on_its_hypervisor(void **state) 
     plan_release(&p);
 }
 
+static void what_could_not_be_asked_says_why(void **state) {
+    (void)state;
+    struct planned p;
+    struct error why = {0};
+    plan_prepare(&p, deep, "lab/kvm1 on\nlab/kvm1/mid unknown\nlab/kvm1/mid/leaf1 unknown\nlab/kvm2 on");
+    uint32_t kvm1 = inventory_find(p.inv, "lab/kvm1"), leaf1 = inventory_find(p.inv, "lab/kvm1/mid/leaf1");
+    assert_int_equal(inventory_unasked_around(p.inv, leaf1), LAB_NONE);
+    error_set(&why, ERR_UNREACHABLE, "lab/kvm1", "no route");
+    error_context(&why, "listing its machines");
+    inventory_unasked(p.inv, kvm1, &why);
+    assert_string_equal(p.inv->rows[kvm1].unasked, "listing its machines: no route");
+    assert_int_equal(inventory_unasked_around(p.inv, leaf1), kvm1);
+    assert_int_equal(inventory_unasked_around(p.inv, kvm1), LAB_NONE);
+    assert_int_equal(inventory_unasked_around(p.inv, inventory_find(p.inv, "lab/kvm2/web1")), LAB_NONE);
+    plan_release(&p);
+}
+
 /* --- the digest --- */
 
 /* Of lab/a, with these keys on a host of this driver. */
@@ -137,6 +154,7 @@ int main(void) {
         cmocka_unit_test(a_branch_is_walked_parents_first),
         cmocka_unit_test(what_came_later_is_in_its_branch),
         cmocka_unit_test(an_observation_touches_only_what_is_on_its_hypervisor),
+        cmocka_unit_test(what_could_not_be_asked_says_why),
         cmocka_unit_test(a_machine_made_before_keeps_its_digest),
         cmocka_unit_test(what_is_chosen_is_part_of_the_digest),
         cmocka_unit_test(how_a_guest_hypervisor_is_spoken_to_is_not),

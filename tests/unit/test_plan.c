@@ -84,6 +84,27 @@ static void stopped_hypervisor_is_started_and_its_guests_checked(void **state) {
            "reach lab/kvm1/web1 (kvm1 is restarted) < start lab/kvm1/web1\n");
 }
 
+static void hypervisor_that_could_not_be_asked_is_checked_with_its_machines(void **state) {
+    (void)state;
+    struct planned p;
+    struct error why = {0};
+    error_set(&why, ERR_UNREACHABLE, "lab/kvm1", "no route");
+    plan_prepare(&p, nested, "lab/kvm1 on\nlab/kvm1/web1 unknown");
+    inventory_unasked(p.inv, 0, &why);
+    assert_string_equal(plan_render(&p, "up"),
+                        "reach lab/kvm1 (it could not be asked: no route)\n"
+                        "verify lab/kvm1 (it could not be asked: no route) < reach lab/kvm1\n"
+                        "image lab/kvm1 (tiny) < reach lab/kvm1\n"
+                        "network lab/kvm1 (its machines need it) < reach lab/kvm1\n"
+                        "create lab/kvm1/web1 (kvm1 could not be asked: no route) < verify lab/kvm1, image lab/kvm1, "
+                        "network lab/kvm1\n"
+                        "start lab/kvm1/web1 (kvm1 could not be asked: no route) < create lab/kvm1/web1\n"
+                        "reach lab/kvm1/web1 (kvm1 could not be asked: no route) < start lab/kvm1/web1\n");
+    assert_int_equal(p.plan->changes[0], CHANGE_CHECK);
+    assert_int_equal(p.plan->changes[1], CHANGE_CHECK);
+    plan_release(&p);
+}
+
 static void changed_machine_is_replaced(void **state) {
     (void)state;
     expect("lab: lab\nhosts: { local: { driver: fake } }\nmachines:\n  a: { template: tiny }\n",
@@ -258,6 +279,7 @@ int main(void) {
         cmocka_unit_test(lost_guest_is_made_again_on_a_verified_hypervisor),
         cmocka_unit_test(guests_of_a_rebooted_hypervisor_are_started),
         cmocka_unit_test(stopped_hypervisor_is_started_and_its_guests_checked),
+        cmocka_unit_test(hypervisor_that_could_not_be_asked_is_checked_with_its_machines),
         cmocka_unit_test(changed_machine_is_replaced),
         cmocka_unit_test(nesting_that_was_switched_off_needs_a_power_cycle),
         cmocka_unit_test(machine_that_left_the_spec_is_removed),
