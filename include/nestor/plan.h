@@ -71,9 +71,12 @@ const char *change_name(enum change change);
 
 /* Sum of what the plan adds on each host: checked against capability before anything is made. */
 struct demand {
-    uint64_t memory, disk;
-    uint32_t cpus; /* the largest single machine */
+    uint64_t memory;
+    uint64_t disk;      /* of new machines whose spec says how large it is to be */
+    uint64_t disk_most; /* what all new and replaced ones may grow to; what the replaced ones give back is not known */
+    uint32_t cpus;      /* the largest single machine */
 };
-void plan_demand(const struct plan *plan, uint32_t host, struct demand *ret);
+/* disk_sizes: of the lab's templates' own disks, by their index, 0 where unknown; NULL: none is known. */
+void plan_demand(const struct plan *plan, uint32_t host, const uint64_t *disk_sizes, struct demand *ret);
 
 #endif

@@ -414,8 +414,17 @@ void plan_free(struct plan *plan) {
     free(plan);
 }
 
+/* A disk can grow beyond its template's, not shrink. */
+static void add_disk(const struct machine *m, enum change change, const uint64_t *disk_sizes, struct demand *d) {
+    uint64_t own = disk_sizes ? disk_sizes[m->template] : 0;
+    if (change == CHANGE_CREATE)
+        d->disk += m->disk;
+    if (change == CHANGE_CREATE || change == CHANGE_REPLACE)
+        d->disk_most += m->disk > own ? m->disk : own;
+}
+
 /* Only machines directly on the host count: what is nested lives in its guest hypervisor's share. */
-void plan_demand(const struct plan *plan, uint32_t host, struct demand *ret) {
+void plan_demand(const struct plan *plan, uint32_t host, const uint64_t *disk_sizes, struct demand *ret) {
     struct demand d = {0};
     const struct inventory *inv = plan->inventory;
     for (size_t r = 0; r < inv->nrows; r++) {
@@ -426,8 +435,7 @@ void plan_demand(const struct plan *plan, uint32_t host, struct demand *ret) {
             continue;
         if (!(c == CHANGE_REPLACE && row->seen == SEEN_ON))
             d.memory += row->wanted->memory;
-        if (c == CHANGE_CREATE)
-            d.disk += row->wanted->disk;
+        add_disk(row->wanted, c, disk_sizes, &d);
         if (row->wanted->cpus > d.cpus)
             d.cpus = row->wanted->cpus;
     }

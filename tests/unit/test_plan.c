@@ -265,10 +265,26 @@ static void demand_counts_only_what_the_host_must_give(void **state) {
                  "  c: { template: tiny, memory: 512MiB }\n",
                  "lab/c on");
     plan_render(&p, "up");
-    plan_demand(p.plan, 0, &d);
+    plan_demand(p.plan, 0, NULL, &d);
     assert_int_equal(d.memory, (1024ull + 128) << 20);
     assert_int_equal(d.disk, 2ull << 30);
+    assert_int_equal(d.disk_most, 2ull << 30);
     assert_int_equal(d.cpus, 3);
+    plan_release(&p);
+}
+
+static void demand_counts_disks_as_large_as_their_templates(void **state) {
+    (void)state;
+    struct planned p;
+    struct demand d;
+    plan_prepare(&p,
+                 "lab: lab\nhosts: { local: { driver: fake } }\ndefaults: { template: tiny }\nmachines:\n"
+                 "  new:\n  larger: { disk: 4GiB }\n  smaller: { disk: 1GiB }\n  replaced: { disk: 8GiB }\n  there:\n",
+                 "lab/replaced on digest=older\nlab/there on");
+    plan_render(&p, "up");
+    plan_demand(p.plan, 0, (const uint64_t[]){2ull << 30}, &d);
+    assert_int_equal(d.disk, 5ull << 30); /* what a replaced one gives back is not known, so it is not refused */
+    assert_int_equal(d.disk_most, (2ull + 4 + 2 + 8) << 30);
     plan_release(&p);
 }
 
@@ -297,6 +313,7 @@ int main(void) {
         cmocka_unit_test(host_that_left_the_spec_is_pruned_after_its_machines),
         cmocka_unit_test(host_that_left_the_spec_without_machines_is_a_change),
         cmocka_unit_test(demand_counts_only_what_the_host_must_give),
+        cmocka_unit_test(demand_counts_disks_as_large_as_their_templates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
