@@ -47,6 +47,8 @@ struct row {
     bool seen_exposed;
     const char *seen_digest;
     enum seen *elsewhere; /* at level 1: how hosts that are not its own show it, per host; NULL: none does */
+    const char
+        *unasked; /* why the hypervisor it has become could not be asked for its machines; NULL: no such trouble */
 };
 
 /* Whether it becomes a hypervisor that is spoken to at its address, not from within. */
@@ -83,5 +85,9 @@ void inventory_apply(struct inventory *inv, uint32_t on, uint32_t host, const st
 /* The next host after `host` that shows the machine and is not its own; LAB_NONE is before the first, after the last.
  */
 uint32_t inventory_next_elsewhere(const struct inventory *inv, uint32_t row, uint32_t host);
+/* The guest hypervisor `on` could not be asked: what is in it stays SEEN_UNKNOWN. Copies what it needs of why. */
+void inventory_unasked(struct inventory *inv, uint32_t on, const struct error *why);
+/* The innermost guest hypervisor around the row that could not be asked, LAB_NONE if there is none. */
+uint32_t inventory_unasked_around(const struct inventory *inv, uint32_t row);
 
 #endif

@@ -43,7 +43,8 @@ struct step {
     uint32_t nnext, first_next; /* steps that wait for this one: plan->next[first_next ...] */
 };
 
-/* CHANGE_CHECK: it is there and runs, but was not proved ready yet. */
+/* CHANGE_CHECK: it is there and runs, but was not proved ready yet, or could not be asked. What is in one that could
+ * not be asked is looked at by create and start, which do nothing to a machine that is there and runs. */
 enum change { CHANGE_NONE, CHANGE_CREATE, CHANGE_START, CHANGE_RESTART, CHANGE_REPLACE, CHANGE_REMOVE, CHANGE_CHECK };
 
 struct plan {
@@ -71,9 +72,12 @@ const char *change_name(enum change change);
 
 /* Sum of what the plan adds on each host: checked against capability before anything is made. */
 struct demand {
-    uint64_t memory, disk;
-    uint32_t cpus; /* the largest single machine */
+    uint64_t memory;
+    uint64_t disk;      /* of new machines whose spec says how large it is to be */
+    uint64_t disk_most; /* what all new and replaced ones may grow to; what the replaced ones give back is not known */
+    uint32_t cpus;      /* the largest single machine */
 };
-void plan_demand(const struct plan *plan, uint32_t host, struct demand *ret);
+/* disk_sizes: of the lab's templates' own disks, by their index, 0 where unknown; NULL: none is known. */
+void plan_demand(const struct plan *plan, uint32_t host, const uint64_t *disk_sizes, struct demand *ret);
 
 #endif

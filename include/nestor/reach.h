@@ -58,7 +58,8 @@ void reach_set_accelerated(struct reach *r, uint32_t row, bool accelerated);
 void reach_forget(struct reach *r, uint32_t row);
 
 /* Observes every hypervisor that can be reached now, filling the inventory: hosts always; a guest hypervisor only
- * if its machine is on. Rows below one that cannot be asked stay SEEN_UNKNOWN. Fails only when a host cannot be
+ * if its machine is on. Rows below one that cannot be asked stay SEEN_UNKNOWN, and why is
+ * said in its own (row.unasked). Fails only when a host cannot be
  * asked at all (`inv` is the inventory the reach was opened with). Guest hypervisors are tried for at most guest_ms
  * each, in parallel; 0: they are not asked. */
 int reach_observe(struct reach *r, struct inventory *inv, int guest_ms, const struct context *ctx,

@@ -93,6 +93,7 @@ const struct cli_command cmd_status = {
     .max_args = 1,
     .details =
         "Asks the hypervisors; nothing is shown from memory that could be asked. Without LAB: the labs there are.\n"
+        "A guest hypervisor that does not answer runs, but is not ready; its machines are shown as known last.\n"
         "Wherever a LAB is wanted, its lab file may be named instead.",
     .examples = "  nestor status quickstart\n  nestor status quickstart --json | jq -r .state",
     .run = run,

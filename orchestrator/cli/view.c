@@ -47,10 +47,16 @@ static const char *state_of(const struct inventory *inv, uint32_t at) {
 
 /* Up only if everything around it is up, and what was asked for was seen to hold. */
 static bool is_ready(const struct inventory *inv, const struct row *row) {
-    bool ready = row->recorded && row->recorded->is_ready && row->seen == SEEN_ON;
+    bool ready = row->recorded && row->recorded->is_ready && row->seen == SEEN_ON && !row->unasked;
     for (uint32_t p = row->parent; ready && p != LAB_NONE; p = inv->rows[p].parent)
         ready = inv->rows[p].seen == SEEN_ON;
     return ready;
+}
+
+static const char *failure_of(struct view *view, const struct row *row) {
+    if (row->unasked)
+        return arena_printf(&view->arena, "it could not be asked: %s", row->unasked);
+    return row->recorded ? row->recorded->failure : "";
 }
 
 struct filling {
@@ -103,7 +109,7 @@ int session_view(struct session *s, struct view *ret, struct error *err) {
             .state = state_of(inv, i),
             .ready = is_ready(inv, row),
             .address = rec && running ? rec->address : "",
-            .failure = rec ? rec->failure : "",
+            .failure = failure_of(&view, row),
             .hypervisor = row->hypervisor_name,
             .wanted = nesting_name(row->nesting),
             .flag = "",

@@ -332,3 +332,14 @@ void inventory_apply(struct inventory *inv, uint32_t on, uint32_t host, const st
     if (inv->nrows > known)
         link_children(inv);
 }
+
+void inventory_unasked(struct inventory *inv, uint32_t on, const struct error *why) {
+    inv->rows[on].unasked = arena_printf(&inv->arena, "%s%s%s", why->context, why->context[0] ? ": " : "", why->cause);
+}
+
+uint32_t inventory_unasked_around(const struct inventory *inv, uint32_t row) {
+    uint32_t r = inv->rows[row].parent;
+    while (r != LAB_NONE && !inv->rows[r].unasked)
+        r = inv->rows[r].parent;
+    return r;
+}

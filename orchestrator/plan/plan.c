@@ -40,6 +40,7 @@ struct row_plan {
     bool removed;     /* by a remove step, its own or that of a machine around it, which forgets what was inside, too */
     bool cycled;      /* it or a machine around it is stopped and started: what was inside is off */
     bool opened;      /* reach and verify are in the plan, or not needed */
+    const char *unasked; /* "kvm1 could not be asked: CAUSE", itself or what is around it; NULL: it was */
 };
 
 struct image_use { /* image steps of one hypervisor, a short list per hypervisor */
@@ -259,11 +260,15 @@ static enum change decide(const struct planner *p, uint32_t r, const struct row_
         *reason = "its configuration has changed";
         return CHANGE_REPLACE;
     }
-    if (row->seen == SEEN_UNKNOWN || (around && around->cycled)) {
-        *reason = arena_printf(&p->plan->arena, "%s was not running", parent ? parent->name : "its host");
-        if (around && around->cycled)
-            *reason = arena_printf(&p->plan->arena, "%s is restarted", parent->name);
+    if (around && around->cycled) {
+        *reason = arena_printf(&p->plan->arena, "%s is restarted", parent->name);
         return CHANGE_START;
+    }
+    if (row->seen == SEEN_UNKNOWN) {
+        bool unasked = around && around->unasked;
+        *reason = unasked ? around->unasked
+                          : arena_printf(&p->plan->arena, "%s was not running", parent ? parent->name : "its host");
+        return unasked ? CHANGE_CHECK : CHANGE_START;
     }
     if (row->seen == SEEN_OFF) {
         *reason = "stopped";
@@ -273,7 +278,8 @@ static enum change decide(const struct planner *p, uint32_t r, const struct row_
         *reason = row->expose ? "hardware virtualization is off" : "hardware virtualization is on";
         return CHANGE_RESTART;
     }
-    const char *why = unproved(p, row);
+    const char *why =
+        row->unasked ? arena_printf(&p->plan->arena, "it could not be asked: %s", row->unasked) : unproved(p, row);
     if (why)
         *reason = why;
     return why ? CHANGE_CHECK : CHANGE_NONE;
@@ -290,6 +296,9 @@ static void plan_row(struct planner *p, uint32_t r) {
                 p->plan->changes[row->parent] == CHANGE_REPLACE;
     p->plan->changes[r] = lost ? CHANGE_REPLACE : change;
     p->plan->reasons[r] = reason;
+    mine->unasked = row->unasked ? arena_printf(&p->plan->arena, "%s could not be asked: %s", row->name, row->unasked)
+                    : around     ? around->unasked
+                                 : NULL;
     mine->gone = around && around->gone;
     mine->removed = around && around->removed;
     mine->cycled = around && around->cycled;
@@ -314,7 +323,10 @@ static void plan_row(struct planner *p, uint32_t r) {
         add_power_on(p, r, reason, true, add_row_step(p, STEP_STOP, r, reason, true, open_inside(p, row->parent)));
         break;
     case CHANGE_CHECK:
-        add_checks(p, r, reason, true, open_inside(p, row->parent));
+        if (row->seen == SEEN_UNKNOWN) /* steps that do nothing to what is as it should be: it may be off by now */
+            add_create(p, r, reason, NO_STEP);
+        else
+            add_checks(p, r, reason, true, open_inside(p, row->parent));
         break;
     case CHANGE_REMOVE:
         if (!mine->removed)
@@ -432,8 +444,17 @@ void plan_free(struct plan *plan) {
     free(plan);
 }
 
+/* A disk can grow beyond its template's, not shrink. */
+static void add_disk(const struct machine *m, enum change change, const uint64_t *disk_sizes, struct demand *d) {
+    uint64_t own = disk_sizes ? disk_sizes[m->template] : 0;
+    if (change == CHANGE_CREATE)
+        d->disk += m->disk;
+    if (change == CHANGE_CREATE || change == CHANGE_REPLACE)
+        d->disk_most += m->disk > own ? m->disk : own;
+}
+
 /* Only machines directly on the host count: what is nested lives in its guest hypervisor's share. */
-void plan_demand(const struct plan *plan, uint32_t host, struct demand *ret) {
+void plan_demand(const struct plan *plan, uint32_t host, const uint64_t *disk_sizes, struct demand *ret) {
     struct demand d = {0};
     const struct inventory *inv = plan->inventory;
     for (size_t r = 0; r < inv->nrows; r++) {
@@ -445,8 +466,7 @@ void plan_demand(const struct plan *plan, uint32_t host, struct demand *ret) {
         bool anew = c == CHANGE_REPLACE && row->seen != SEEN_ABSENT; /* in the place of one that is there */
         if (!(anew && row->seen == SEEN_ON))
             d.memory += row->wanted->memory;
-        if (c != CHANGE_START && !anew)
-            d.disk += row->wanted->disk;
+        add_disk(row->wanted, anew ? CHANGE_REPLACE : c == CHANGE_REPLACE ? CHANGE_CREATE : c, disk_sizes, &d);
         if (row->wanted->cpus > d.cpus)
             d.cpus = row->wanted->cpus;
     }

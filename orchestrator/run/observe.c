@@ -89,6 +89,8 @@ static void take_answers(struct round *round) {
         struct inquiry *q = &round->items[i];
         if (q->answer)
             inventory_apply(round->inv, q->on, q->host, q->answer);
+        else if (q->on != LAB_NONE)
+            inventory_unasked(round->inv, q->on, &q->error);
         observation_free(q->answer);
         q->answer = NULL;
     }

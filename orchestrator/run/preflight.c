@@ -1,7 +1,10 @@
 /* Everything that can be known to go wrong before anything is made: can each host nest, is there room. */
 #include "nestor/run.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include "nestor/image.h"
 
 /* Of what a hypervisor has free, this much is left for itself. */
 #define MEMORY_SPARE ((uint64_t)64 << 20)
@@ -29,11 +32,27 @@ static int check_nesting(const struct inventory *inv, uint32_t host, const struc
     return error_mend(err, "%s", r ? r->mend : "use another host");
 }
 
-static int check_room(const struct plan *plan, uint32_t host, const struct capability *c, struct error *err) {
+/* Disks begin as thin as they can be, and few are ever filled: what nobody asked for is told, not refused. */
+static void warn_of_disks(const char *host, const struct demand *d, const struct capability *c,
+                          struct event_sink *sink) {
+    char most[24], have[24];
+    if (c->disk_free == UINT64_MAX || d->disk_most <= c->disk_free)
+        return;
+    size_format(d->disk_most, most);
+    size_format(c->disk_free, have);
+    cleanup_free char *text =
+        xasprintf("the lab's disks, with the sizes of their templates, may grow to %s, but only %s are free; free some "
+                  "space before they do",
+                  most, have);
+    event_emit(sink, (struct event){.kind = EVENT_WARNING, .path = host, .text = text});
+}
+
+static int check_room(const struct plan *plan, uint32_t host, const uint64_t *disk_sizes, const struct capability *c,
+                      struct event_sink *sink, struct error *err) {
     const char *name = plan->inventory->hosts[host].name;
     struct demand d;
     char need[24], have[24];
-    plan_demand(plan, host, &d);
+    plan_demand(plan, host, disk_sizes, &d);
     if (c->memory_free != UINT64_MAX && d.memory && d.memory + MEMORY_SPARE > c->memory_free) {
         size_format(d.memory, need);
         size_format(c->memory_free, have);
@@ -50,6 +69,7 @@ static int check_room(const struct plan *plan, uint32_t host, const struct capab
         error_set(err, ERR_CAPACITY, name, "a machine asks for %u CPUs, the host has %u", d.cpus, c->cpus);
         return error_mend(err, "lower 'cpus:' in the lab file");
     }
+    warn_of_disks(name, &d, c, sink);
     return 0;
 }
 
@@ -93,14 +113,14 @@ static int check_fitness(const struct inventory *inv, uint32_t host, struct hype
     return x.nunfit ? -1 : 0;
 }
 
-static int check_host(const struct plan *plan, uint32_t host, struct reach *reach, struct capability *ret,
-                      struct event_sink *sink, const struct context *ctx, struct error *err) {
+static int check_host(const struct plan *plan, uint32_t host, const uint64_t *disk_sizes, struct reach *reach,
+                      struct capability *ret, struct event_sink *sink, const struct context *ctx, struct error *err) {
     const struct inventory *inv = plan->inventory;
     struct hypervisor *hv;
     const struct driver *driver;
     *ret = (struct capability){.memory_free = UINT64_MAX, .disk_free = UINT64_MAX};
     if (reach_host(reach, host, &hv, &driver, ctx, err) || driver->check(hv, ret, ctx, err) ||
-        check_nesting(inv, host, ret, err) || check_room(plan, host, ret, err) ||
+        check_nesting(inv, host, ret, err) || check_room(plan, host, disk_sizes, ret, sink, err) ||
         check_fitness(inv, host, hv, driver, sink, ctx, err))
         return -1;
     if (ret->emulated)
@@ -108,11 +128,25 @@ static int check_host(const struct plan *plan, uint32_t host, struct reach *reac
     return 0;
 }
 
+/* Per template of the lab; 0 for one that is still to be made or downloaded, or lives on a hypervisor. */
+static uint64_t *template_disks(const struct lab *lab) {
+    uint64_t *sizes = xcalloc(lab ? lab->ntemplates + 1 : 1, sizeof *sizes);
+    for (size_t t = 0; lab && t < lab->ntemplates; t++) {
+        struct image *image = NULL;
+        if (lab->templates[t].on_host || image_find(&lab->templates[t], &image, NULL))
+            continue;
+        sizes[t] = image->virtual_size;
+        image_free(image);
+    }
+    return sizes;
+}
+
 int run_preflight(const struct plan *plan, struct reach *reach, struct capability *ret_hosts, struct event_sink *sink,
                   const struct context *ctx, struct error *err) {
+    cleanup_free uint64_t *disk_sizes = template_disks(plan->inventory->lab);
     for (uint32_t h = 0; h < plan->inventory->nhosts; h++) {
         struct context host = context_timeout(ctx, HOST_MS);
-        if (check_host(plan, h, reach, &ret_hosts[h], sink, &host, err))
+        if (check_host(plan, h, disk_sizes, reach, &ret_hosts[h], sink, &host, err))
             return -1;
     }
     return 0;

@@ -288,10 +288,38 @@ static void check_length(struct resolver *r, struct machine_draft *m, const stru
     }
 }
 
+/* Where the file gives it its memory; its name, if that is not said of it alone. */
+static struct origin place_of_memory(const struct resolver *r, const struct machine_draft *m) {
+    struct origin own = m->settings.memory.at, shared = r->draft->defaults.memory.at;
+    bool inherited = own.line == shared.line && own.column == shared.column;
+    return own.line && !inherited ? own : m->name.at;
+}
+
+/* Its hypervisor needs some for itself, so what is as large can never start. True if there was such a machine. */
+static bool check_memory_of_each(struct resolver *r, const struct machine_draft *m) {
+    bool found = false;
+    for (size_t i = 0; m->inside.driver.driver && i < m->machines.n; i++) {
+        const struct machine_draft *child = &m->machines.items[i];
+        char wants[24], there[24];
+        if (child->settings.memory.value < m->settings.memory.value)
+            continue;
+        found = true;
+        size_format(child->settings.memory.value, wants);
+        size_format(m->settings.memory.value, there);
+        diagnostic_hint(spec_error(r->d->diags, place_of_memory(r, child),
+                                   "'%s' can never start: it wants %s of memory, and '%s', which it runs in, has %s",
+                                   shown(r, &child->name), wants, shown(r, &m->name), there),
+                        "give '%s' more 'memory', or '%s' less", shown(r, &m->name), shown(r, &child->name));
+    }
+    return found;
+}
+
 /* Overcommitting memory is allowed, and a guest that swaps inside a guest is seldom meant. */
 static void check_memory(struct resolver *r, struct machine_draft *m, const struct place *place) {
     (void)place;
     uint64_t inside = 0;
+    if (check_memory_of_each(r, m))
+        return;
     for (size_t i = 0; i < m->machines.n; i++) {
         const struct machine_draft *child = &m->machines.items[i];
         uint64_t all;

@@ -44,7 +44,7 @@ struct machine_view {
     uint32_t level;
     const char *driver; /* of the hypervisor it runs on */
     const char *template;
-    const char *state; /* absent created running stopped failed */
+    const char *state; /* absent created running stopped failed; as known last where nobody can be asked */
     bool ready;
     const char *address;    /* "" if unknown */
     const char *failure;    /* "" */

@@ -60,6 +60,18 @@ write_faults "observe box/kvm1 unreachable"
 nestor status box --json
 expect_exit 0
 expect_json '.machines[] | select(.path == "box/kvm1/web1") | .state == "running" and (.ready | not)'
+expect_json '.machines[] | select(.path == "box/kvm1") | .state == "running" and (.ready | not)'
+expect_json '.state == "partial"'
+nestor status box
+expect_out "it could not be asked: injected fault: observe"
+nestor plan box.yaml --json
+expect_exit 3
+expect_json '[.machines[] | select(.change != "none") | .change + " " + .path] ==
+    ["check box/kvm1", "check box/kvm1/web1", "check box/kvm1/web2"]'
+nestor plan box.yaml
+expect_out "it could not be asked: injected fault: observe"
+expect_out "kvm1 could not be asked: injected fault: observe"
+! grep -q "was not running" out || fail "the plan says that it was not running"
 nestor up box.yaml --yes
 expect_exit 0
 rm "$NESTOR_HOME/faults"

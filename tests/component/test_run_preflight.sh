@@ -37,6 +37,17 @@ expect_exit 1
 expect_error "local: the lab's disks may grow to 4GiB, but only 3GiB are free" "lower 'disk:'"
 nothing_was_made
 
+begin "disks that nobody gave a size are told when they may outgrow the host, not refused"
+truncate -s 1M disk.raw
+write_lab box
+nestor up box.yaml --yes # now the size of the template is known
+expect_exit 0
+! grep -q "may grow" err || fail "there is room enough"
+write_lab crate "world: $place/crate, disk: 1536KiB"
+nestor up crate.yaml --yes
+expect_err "local: warning: the lab's disks, with the sizes of their templates, may grow to 2MiB, but only 1.5MiB are free"
+[ -e "$place/crate/log" ] || fail "it was refused"
+
 begin "a template whose file is missing"
 write_lab box
 sed -i 's/disk.raw/gone.raw/' box.yaml

@@ -100,3 +100,25 @@ expect_exit 4
 expect_error "box/kvm2: verifying it: "
 nestor plan box.yaml
 expect_exit 3
+
+begin "verify waits for all at once, not for long, and tells meanwhile what it does"
+driver=fault
+write_lab box
+nestor up box.yaml --yes
+expect_exit 0
+write_faults "connect box/kvm1 unreachable retry" "connect box/kvm2 unreachable retry"
+nestor verify box --timeout 1
+expect_exit 1
+expect_err "box/kvm1: verify begins"
+expect_err "box/kvm2: verify begins"
+[ "$(grep -n 'verify failed' err | head -n 1 | cut -d: -f1)" -gt "$(grep -n 'verify begins' err | tail -n 1 | cut -d: -f1)" ] ||
+    fail "one waited for the other"
+expect_err "box/kvm1: verify failed"
+expect_out "error: box/kvm1: it did not answer over SSH in time; the last try said: injected fault: connect"
+expect_out "error: box/kvm2: it did not answer"
+write_faults "connect box/kvm1 unreachable"
+nestor verify box --json --quiet
+expect_exit 1
+expect_json '.verified == false and (.machines[0] | .path == "box/kvm1" and .verified == false and .error == "unreachable")'
+expect_json '.machines[1] | .path == "box/kvm2" and .verified'
+driver=fake

@@ -27,6 +27,7 @@ static const char spec[] = "lab: lab\n"
                            "  kvm1:\n"
                            "    template: debian-kvm\n"
                            "    hypervisor: fake\n"
+                           "    memory: 2GiB\n"
                            "    machines:\n"
                            "      web1: { template: tiny }\n";
 

@@ -57,6 +57,7 @@ machines:
   kvm1:
     template: small
     hypervisor: fake
+    memory: 2GiB
     machines:
       web1: { template: small }
 END

@@ -15,10 +15,11 @@ static const char deep[] = "lab: lab\n"
                            "machines:\n"
                            "  kvm1:\n"
                            "    hypervisor: fake\n"
+                           "    memory: 2GiB\n"
                            "    machines:\n"
-                           "      mid: { hypervisor: fake, machines: { leaf1: , leaf2: } }\n"
+                           "      mid: { hypervisor: fake, memory: 1GiB, machines: { leaf1: , leaf2: } }\n"
                            "      web1:\n"
-                           "  kvm2: { hypervisor: fake, machines: { web1: } }\n";
+                           "  kvm2: { hypervisor: fake, memory: 2GiB, machines: { web1: } }\n";
 
 /* The names of the branch in the order of the walk. */
 static const char *walk(struct planned *p, const char *top) {
@@ -117,6 +118,23 @@ static void an_observation_touches_only_what_is_on_its_hypervisor(void **state) 
     plan_release(&p);
 }
 
+static void what_could_not_be_asked_says_why(void **state) {
+    (void)state;
+    struct planned p;
+    struct error why = {0};
+    plan_prepare(&p, deep, "lab/kvm1 on\nlab/kvm1/mid unknown\nlab/kvm1/mid/leaf1 unknown\nlab/kvm2 on");
+    uint32_t kvm1 = inventory_find(p.inv, "lab/kvm1"), leaf1 = inventory_find(p.inv, "lab/kvm1/mid/leaf1");
+    assert_int_equal(inventory_unasked_around(p.inv, leaf1), LAB_NONE);
+    error_set(&why, ERR_UNREACHABLE, "lab/kvm1", "no route");
+    error_context(&why, "listing its machines");
+    inventory_unasked(p.inv, kvm1, &why);
+    assert_string_equal(p.inv->rows[kvm1].unasked, "listing its machines: no route");
+    assert_int_equal(inventory_unasked_around(p.inv, leaf1), kvm1);
+    assert_int_equal(inventory_unasked_around(p.inv, kvm1), LAB_NONE);
+    assert_int_equal(inventory_unasked_around(p.inv, inventory_find(p.inv, "lab/kvm2/web1")), LAB_NONE);
+    plan_release(&p);
+}
+
 /* --- the digest --- */
 
 /* Of lab/a, with these keys on a host of this driver. */
@@ -212,6 +230,7 @@ int main(void) {
         cmocka_unit_test(a_machine_on_another_host_has_one_row),
         cmocka_unit_test(an_observation_touches_only_what_is_on_its_hypervisor),
         cmocka_unit_test(what_cannot_be_on_a_hypervisor_is_passed_over),
+        cmocka_unit_test(what_could_not_be_asked_says_why),
         cmocka_unit_test(a_machine_made_before_keeps_its_digest),
         cmocka_unit_test(what_is_chosen_is_part_of_the_digest),
         cmocka_unit_test(how_a_guest_hypervisor_is_spoken_to_is_not),

@@ -14,6 +14,7 @@ static const char nested[] = "lab: lab\n"
                              "  kvm1:\n"
                              "    template: debian-kvm\n"
                              "    hypervisor: fake\n"
+                             "    memory: 2GiB\n"
                              "    machines:\n"
                              "      web1: { template: tiny }\n";
 
@@ -81,6 +82,27 @@ static void stopped_hypervisor_is_started_and_its_guests_checked(void **state) {
            "create lab/kvm1/web1 (kvm1 is restarted) < verify lab/kvm1, image lab/kvm1, network lab/kvm1\n"
            "start lab/kvm1/web1 (kvm1 is restarted) < create lab/kvm1/web1\n"
            "reach lab/kvm1/web1 (kvm1 is restarted) < start lab/kvm1/web1\n");
+}
+
+static void hypervisor_that_could_not_be_asked_is_checked_with_its_machines(void **state) {
+    (void)state;
+    struct planned p;
+    struct error why = {0};
+    error_set(&why, ERR_UNREACHABLE, "lab/kvm1", "no route");
+    plan_prepare(&p, nested, "lab/kvm1 on\nlab/kvm1/web1 unknown");
+    inventory_unasked(p.inv, 0, &why);
+    assert_string_equal(plan_render(&p, "up"),
+                        "reach lab/kvm1 (it could not be asked: no route)\n"
+                        "verify lab/kvm1 (it could not be asked: no route) < reach lab/kvm1\n"
+                        "image lab/kvm1 (tiny) < reach lab/kvm1\n"
+                        "network lab/kvm1 (its machines need it) < reach lab/kvm1\n"
+                        "create lab/kvm1/web1 (kvm1 could not be asked: no route) < verify lab/kvm1, image lab/kvm1, "
+                        "network lab/kvm1\n"
+                        "start lab/kvm1/web1 (kvm1 could not be asked: no route) < create lab/kvm1/web1\n"
+                        "reach lab/kvm1/web1 (kvm1 could not be asked: no route) < start lab/kvm1/web1\n");
+    assert_int_equal(p.plan->changes[0], CHANGE_CHECK);
+    assert_int_equal(p.plan->changes[1], CHANGE_CHECK);
+    plan_release(&p);
 }
 
 static void changed_machine_is_replaced(void **state) {
@@ -339,10 +361,26 @@ static void demand_counts_only_what_the_host_must_give(void **state) {
                  "  c: { template: tiny, memory: 512MiB }\n",
                  "lab/c on");
     plan_render(&p, "up");
-    plan_demand(p.plan, 0, &d);
+    plan_demand(p.plan, 0, NULL, &d);
     assert_int_equal(d.memory, (1024ull + 128) << 20);
     assert_int_equal(d.disk, 2ull << 30);
+    assert_int_equal(d.disk_most, 2ull << 30);
     assert_int_equal(d.cpus, 3);
+    plan_release(&p);
+}
+
+static void demand_counts_disks_as_large_as_their_templates(void **state) {
+    (void)state;
+    struct planned p;
+    struct demand d;
+    plan_prepare(&p,
+                 "lab: lab\nhosts: { local: { driver: fake } }\ndefaults: { template: tiny }\nmachines:\n"
+                 "  new:\n  larger: { disk: 4GiB }\n  smaller: { disk: 1GiB }\n  replaced: { disk: 8GiB }\n  there:\n",
+                 "lab/replaced on digest=older\nlab/there on");
+    plan_render(&p, "up");
+    plan_demand(p.plan, 0, (const uint64_t[]){2ull << 30}, &d);
+    assert_int_equal(d.disk, 5ull << 30); /* what a replaced one gives back is not known, so it is not refused */
+    assert_int_equal(d.disk_most, (2ull + 4 + 2 + 8) << 30);
     plan_release(&p);
 }
 
@@ -353,6 +391,7 @@ int main(void) {
         cmocka_unit_test(lost_guest_is_made_again_on_a_verified_hypervisor),
         cmocka_unit_test(guests_of_a_rebooted_hypervisor_are_started),
         cmocka_unit_test(stopped_hypervisor_is_started_and_its_guests_checked),
+        cmocka_unit_test(hypervisor_that_could_not_be_asked_is_checked_with_its_machines),
         cmocka_unit_test(changed_machine_is_replaced),
         cmocka_unit_test(nesting_that_was_switched_off_needs_a_power_cycle),
         cmocka_unit_test(machine_that_left_the_spec_is_removed),
@@ -378,6 +417,7 @@ int main(void) {
         cmocka_unit_test(changed_machine_is_replaced_under_all_names),
         cmocka_unit_test(moved_machine_needs_room_on_its_new_host),
         cmocka_unit_test(demand_counts_only_what_the_host_must_give),
+        cmocka_unit_test(demand_counts_disks_as_large_as_their_templates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -180,11 +180,11 @@ static void counts_expand_in_order(void **state) {
 
 static void a_branch_stays_on_its_host(void **state) {
     (void)state;
-    struct lab *lab = spec_good(
-        "lab: x\nhosts: { one: { driver: qemu }, two: { driver: libvirt } }\n"
-        "defaults: { template: t, memory: 1GiB }\nmachines:\n"
-        "  a: { host: two, hypervisor: libvirt, machines: { b: { hypervisor: libvirt, machines: { c: } } } }\n"
-        "  d: { host: one }\n");
+    struct lab *lab = spec_good("lab: x\nhosts: { one: { driver: qemu }, two: { driver: libvirt } }\n"
+                                "defaults: { template: t, memory: 1GiB }\nmachines:\n"
+                                "  a: { host: two, hypervisor: libvirt, memory: 4GiB, machines: { b: { hypervisor: "
+                                "libvirt, memory: 2GiB, machines: { c: } } } }\n"
+                                "  d: { host: one }\n");
     assert_int_equal(spec_machine(lab, "x/a")->host, 1);
     assert_int_equal(spec_machine(lab, "x/a/b")->host, 1);
     assert_int_equal(spec_machine(lab, "x/a/b/c")->host, 1);

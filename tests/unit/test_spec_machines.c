@@ -169,16 +169,17 @@ static void names_and_paths_have_a_length(void **state) {
     assert_refused("lab: x\nmachines: { " NAME40 ": { template: t, count: 10 } }\n",
                    "2:77: error: the name '" NAME40 "-10' is 43 characters long, and 42 is the most");
     lab_free(spec_good("lab: x\nmachines: { " NAME40 ": { template: t, count: 9 } }\n"));
-    static const char levels[] = "lab: " NAME40 "\ndefaults: { template: t, memory: 1GiB }\nmachines:\n"
-                                 "  " NAME40 ":\n    hypervisor: libvirt\n    machines:\n"
-                                 "      " NAME40 ":\n        hypervisor: libvirt\n        machines:\n"
-                                 "          " NAME40 ":\n            hypervisor: libvirt\n            machines:\n";
+    static const char levels[] =
+        "lab: " NAME40 "\ndefaults: { template: t, memory: 1GiB }\nmachines:\n"
+        "  " NAME40 ":\n    hypervisor: libvirt\n    memory: 8GiB\n    machines:\n"
+        "      " NAME40 ":\n        hypervisor: libvirt\n        memory: 4GiB\n        machines:\n"
+        "          " NAME40 ":\n            hypervisor: libvirt\n            memory: 2GiB\n            machines:\n";
     cleanup_free char *fits = xasprintf("%s              %.36s: {}\n", levels, NAME40);
     lab_free(spec_good(fits));
-    cleanup_free char *longer =
-        xasprintf("%s              %.37s: { hypervisor: libvirt, machines: { a: {} } }\n", levels, NAME40);
+    cleanup_free char *longer = xasprintf(
+        "%s              %.37s: { hypervisor: libvirt, machines: { a: { memory: 512MiB } } }\n", levels, NAME40);
     assert_refused(longer,
-                   "13:15: error: the path of 'abcdefghij-abcdefghij-abcdefghij-abcd' is 201 characters long, and "
+                   "16:15: error: the path of 'abcdefghij-abcdefghij-abcdefghij-abcd' is 201 characters long, and "
                    "200 is the most; use shorter names for it and for what it stands in");
 }
 
@@ -187,7 +188,8 @@ static void levels_are_limited(void **state) {
     cleanup_buffer struct buffer text = {0};
     buffer_puts(&text, "lab: x\ndefaults: { template: t }\n");
     for (int i = 0; i < 33; i++)
-        buffer_printf(&text, "%smachines: { m: { hypervisor: libvirt%s", i ? " " : "", i < 32 ? "," : "");
+        buffer_printf(&text, "%smachines: { m: { hypervisor: libvirt, memory: %dGiB%s", i ? " " : "", 64 - i,
+                      i < 32 ? "," : "");
     for (int i = 0; i < 33; i++)
         buffer_puts(&text, " } }");
     buffer_putc(&text, '\n');
@@ -221,6 +223,17 @@ static void tight_memory_is_a_warning(void **state) {
     lab_free(spec_good(A(KVM ", machines: { b: { template: t, count: 8, memory: 128MiB } }")));
 }
 
+static void what_can_never_start_is_an_error(void **state) {
+    (void)state;
+    assert_refused(A(KVM ", machines: { b: { template: t, memory: 1GiB } }"),
+                   "3:94: error: 'b' can never start: it wants 1GiB of memory, and 'a', which it runs in, has 1GiB; "
+                   "give 'a' more 'memory', or 'b' less");
+    assert_refused("lab: x\ndefaults: { template: t, memory: 2GiB }\nmachines:\n  a: { " KVM ", machines: { b: } }\n",
+                   "4:68: error: 'b' can never start: it wants 2GiB of memory, and 'a', which it runs in, has 1GiB; "
+                   "give 'a' more 'memory', or 'b' less");
+    lab_free(spec_good(A(KVM ", machines: { b: { template: t, memory: 1023MiB } }")));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hosts),
@@ -239,6 +252,7 @@ int main(void) {
         cmocka_unit_test(levels_are_limited),
         cmocka_unit_test(machines_are_limited),
         cmocka_unit_test(tight_memory_is_a_warning),
+        cmocka_unit_test(what_can_never_start_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,16 +11,18 @@
 #include "ui/ui.h"
 #include "ui_capture.h"
 
-static const char spec[] = "lab: lab\n"
-                           "hosts: { a: { driver: fake }, b: { driver: fake } }\n"
-                           "machines:\n"
-                           "  kvm1:\n"
-                           "    host: a\n"
-                           "    template: debian-kvm\n"
-                           "    hypervisor: fake\n"
-                           "    machines:\n"
-                           "      deep: { template: tiny, hypervisor: fake, machines: { x: { template: tiny } } }\n"
-                           "  alone: { host: b, template: tiny }\n";
+static const char spec[] =
+    "lab: lab\n"
+    "hosts: { a: { driver: fake }, b: { driver: fake } }\n"
+    "machines:\n"
+    "  kvm1:\n"
+    "    host: a\n"
+    "    template: debian-kvm\n"
+    "    hypervisor: fake\n"
+    "    memory: 2GiB\n"
+    "    machines:\n"
+    "      deep: { template: tiny, hypervisor: fake, memory: 1GiB, machines: { x: { template: tiny } } }\n"
+    "  alone: { host: b, template: tiny }\n";
 
 struct drawing {
     struct planned p;
