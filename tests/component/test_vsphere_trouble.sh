@@ -55,16 +55,44 @@ expect_exit 0
 control
 expect_vsphere_gone
 
-begin "the state is lost: what is there is found by its tags"
+begin "the state is lost: what is there is adopted by its tags, and goes"
 nestor up lab.yaml --yes
 expect_exit 0
 rm -rf "$NESTOR_HOME"
 mkdir "$NESTOR_HOME"
-nestor up lab.yaml --yes # another lab of the same name: it has an id of its own
+nestor adopt vc --yes
 expect_exit 0
-[ "$(vm_count course.)" -eq $((2 * machines_of_vsphere)) ] || fail "there are $(vm_count course.) machines"
+nestor status course --json
+expect_json ".machines | length == $machines_of_vsphere"
 nestor down course --yes
 expect_exit 0
-[ "$(vm_count course.)" -eq $machines_of_vsphere ] || fail "there are $(vm_count course.) machines left"
+expect_vsphere_gone
+
+begin "the state is lost, and the lab is brought up anew: what is left of the old one is collected"
+nestor up lab.yaml --yes
+expect_exit 0
+rm -rf "$NESTOR_HOME"
+mkdir "$NESTOR_HOME"
+nestor up lab.yaml --yes
+expect_exit 0
+[ "$(vm_count course.)" -eq $((2 * machines_of_vsphere)) ] || fail "there are $(vm_count course.) machines"
+nestor gc --yes
+expect_exit 0
+expect_vsphere_up
+vsphere_down
+
+begin "the template, the folder and the network are gone, and the lab still goes"
+govc folder.create /DC0/vm/labs
+sed 's/inventory: .*/inventory: { folder: labs, network: VM Network }/' lab.yaml >gone.yaml
+nestor up gone.yaml --yes
+expect_exit 0
+for name in $(vm_names | grep '^course'); do
+    govc object.mv "/DC0/vm/labs/$name" /DC0/vm >/dev/null
+done
+govc vm.destroy gh-template
+govc object.destroy /DC0/vm/labs >/dev/null
+nestor down course --yes
+expect_exit 0
+[ "$(vm_names)" = '' ] || fail "there is still $(vm_names | tr '\n' ' ')"
 
 proxy_stop || fail "a secret went over the wire outside of the login"
