@@ -72,6 +72,6 @@ int seed_build(const struct seed *seed, struct buffer *ret, struct error *err) N
  * holds the private host key: wipe it with seed_wipe. */
 int seed_texts(const struct seed *seed, struct buffer *ret_meta_data, struct buffer *ret_user_data,
                struct error *err) NESTOR_CHECKED;
-void seed_wipe(struct buffer *b); /* zeroes, then frees; empty is fine */
+void seed_wipe(struct buffer *b); /* of a buffer that was only ever appended to: zeroes, then frees; empty is fine */
 
 #endif

@@ -4,9 +4,10 @@
 #include "image/user_data.h"
 #include "nestor/image.h"
 
+/* Only what was written: wiping all that was reserved would make it take memory. */
 void seed_wipe(struct buffer *b) {
     if (b->data)
-        explicit_bzero(b->data, b->cap);
+        explicit_bzero(b->data, b->len);
     buffer_free(b);
 }
 #define cleanup_secret __attribute__((cleanup(seed_wipe)))

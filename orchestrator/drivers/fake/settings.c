@@ -92,7 +92,8 @@ static const char *next_line(char **rest) {
     return line ? line : "";
 }
 
-void fake_settings_parse(char *text, const struct hypervisor_config *config, struct settings *s) {
+void fake_settings_parse(char *text, const struct hypervisor_config *config, struct settings *ret) {
+    struct settings *s = ret;
     char *rest = text;
     *s = (struct settings){.memory = UINT64_MAX, .disk = UINT64_MAX};
     s->world = xstrdup(next_line(&rest));
