@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "drivers/vsphere/vim_priv.h"
 #include "transport_check.h"
 #include "transport_server.h"
 #include "vim_server.h"
@@ -40,15 +41,15 @@ static int teardown(void **state) {
 }
 
 /* One call, made in one of the two manners. */
-struct outcome {
+struct result {
     int rc;
     bool uncertain;
     struct error err;
     int64_t took;
 };
 
-static struct outcome call(struct vim_client *c, const char *method, enum vim_repeat repeat, struct context ctx) {
-    struct outcome o = {.uncertain = true};
+static struct result call(struct vim_client *c, const char *method, enum vim_repeat repeat, struct context ctx) {
+    struct result o = {.uncertain = true};
     struct soap_request *r = soap_new(method, strstr(method, "_Task") ? &vm : &instance);
     int64_t begin = clock_ms();
     o.rc = vim_call(c->v, r, repeat, NULL, &o.uncertain, &ctx, &o.err);
@@ -204,7 +205,7 @@ static void session_is_ended_after_ctrl_c(void **state) {
     struct cancel cancel;
     assert_int_equal(cancel_init(&cancel, NULL), 0);
     cancel_fire(&cancel);
-    struct outcome o = call(c, "CurrentTime", VIM_SAFE, (struct context){DEADLINE_NEVER, &cancel});
+    struct result o = call(c, "CurrentTime", VIM_SAFE, (struct context){DEADLINE_NEVER, &cancel});
     assert_int_equal(o.err.code, ERR_CANCELLED);
     assert_false(o.uncertain);
     vim_close(c->v);
@@ -249,7 +250,7 @@ static void safe_call_is_repeated_until_it_is_answered(void **state) {
     for (size_t i = 0; i < PASSING; i++) {
         int before = vim_server_count(c->s, "CurrentTime");
         vim_server_rule(c->s, passing_rule(i, "CurrentTime", 1));
-        struct outcome o = call(c, "CurrentTime", VIM_SAFE, test_within(10000));
+        struct result o = call(c, "CurrentTime", VIM_SAFE, test_within(10000));
         if (o.rc)
             fail_msg("case %zu: %s", i, o.err.cause);
         assert_false(o.uncertain);
@@ -264,7 +265,7 @@ static void call_that_changes_something_is_not_repeated(void **state) {
     for (size_t i = 0; i < PASSING; i++) {
         int before = vim_server_count(c->s, "PowerOnVM_Task");
         vim_server_rule(c->s, passing_rule(i, "PowerOnVM_Task", 1));
-        struct outcome o = call(c, "PowerOnVM_Task", VIM_ONCE, test_within(10000));
+        struct result o = call(c, "PowerOnVM_Task", VIM_ONCE, test_within(10000));
         assert_int_equal(o.rc, -1);
         assert_true(o.uncertain);
         assert_true(o.err.retry);
@@ -279,7 +280,7 @@ static void fault_is_a_certain_answer(void **state) {
     vim_server_rule(
         c->s, (struct vim_rule){.method = "PowerOnVM_Task", .times = 2, .trouble = FAULTS, .text = "TaskInProgress"});
     for (int i = 0; i < 2; i++) {
-        struct outcome o = call(c, "PowerOnVM_Task", i ? VIM_ONCE : VIM_SAFE, test_within(10000));
+        struct result o = call(c, "PowerOnVM_Task", i ? VIM_ONCE : VIM_SAFE, test_within(10000));
         assert_int_equal(o.err.code, ERR_LOCKED);
         assert_true(o.err.retry);
         assert_true(vim_fault_is(&o.err, VIM_TASK_IN_PROGRESS));
@@ -291,7 +292,7 @@ static void fault_is_a_certain_answer(void **state) {
 static void repetition_ends(void **state) {
     struct vim_client *c = *state;
     vim_server_rule(c->s, (struct vim_rule){.method = "CurrentTime", .times = 100, .trouble = STATUS, .status = 503});
-    struct outcome o = call(c, "CurrentTime", VIM_SAFE, test_within(60000));
+    struct result o = call(c, "CurrentTime", VIM_SAFE, test_within(60000));
     assert_int_equal(vim_server_count(c->s, "CurrentTime"), 6);
     assert_int_equal(o.err.code, ERR_UNREACHABLE);
     assert_string_equal(o.err.cause, "the service is not available: HTTP status 503 to CurrentTime");
@@ -302,7 +303,7 @@ static void repetition_ends(void **state) {
 static void repetition_ends_with_its_context(void **state) {
     struct vim_client *c = *state;
     vim_server_rule(c->s, (struct vim_rule){.method = "CurrentTime", .times = 100, .trouble = STATUS, .status = 503});
-    struct outcome o = call(c, "CurrentTime", VIM_SAFE, test_within(500));
+    struct result o = call(c, "CurrentTime", VIM_SAFE, test_within(500));
     assert_int_equal(o.err.code, ERR_TIMEOUT);
     assert_string_equal(o.err.note, "the service is not available: HTTP status 503 to CurrentTime");
     assert_true(o.took < 1500);
@@ -312,7 +313,7 @@ static void call_that_never_arrived_is_certain_not_to_have(void **state) {
     struct vim_client *c = *state;
     int port = c->s->http.port;
     test_tls_stop(&c->s->http);
-    struct outcome o = call(c, "PowerOnVM_Task", VIM_ONCE, test_within(700));
+    struct result o = call(c, "PowerOnVM_Task", VIM_ONCE, test_within(700));
     assert_int_equal(o.rc, -1);
     assert_false(o.uncertain);
     assert_int_equal(o.err.code, ERR_TIMEOUT); /* it was tried until then */
@@ -361,7 +362,7 @@ static void waiting_call_ends_with_its_context(void **state) {
         vim_server_rule(c->s, (struct vim_rule){.method = "PowerOnVM_Task", .times = 1, .trouble = IS_SILENT});
         struct test_cancel cancel;
         struct context cancelled = test_cancel_start(&cancel, 100);
-        struct outcome o = call(c, "PowerOnVM_Task", i & 1 ? VIM_ONCE : VIM_SAFE, i & 2 ? cancelled : test_within(100));
+        struct result o = call(c, "PowerOnVM_Task", i & 1 ? VIM_ONCE : VIM_SAFE, i & 2 ? cancelled : test_within(100));
         test_cancel_end(&cancel);
         assert_int_equal(o.err.code, i & 2 ? ERR_CANCELLED : ERR_TIMEOUT);
         assert_true(o.uncertain);
@@ -370,12 +371,25 @@ static void waiting_call_ends_with_its_context(void **state) {
     assert_int_equal(vim_server_count(c->s, "PowerOnVM_Task"), 4);
 }
 
+static void call_on_a_dead_connection_is_made_on_another(void **state) {
+    struct vim_client *c = *state;
+    c->v->try_ms = 1000;
+    vim_server_rule(c->s, (struct vim_rule){.method = "CurrentTime", .times = 1, .trouble = IS_SILENT});
+    struct result o = call(c, "CurrentTime", VIM_SAFE, test_within(10000));
+    assert_int_equal(o.rc, 0);
+    assert_true(o.took >= 1000 && o.took < 4000);
+    vim_server_rule(c->s, (struct vim_rule){.method = "CurrentTime", .times = 10, .trouble = IS_SILENT});
+    o = call(c, "CurrentTime", VIM_SAFE, test_within(2500));
+    assert_int_equal(o.err.code, ERR_TIMEOUT);
+    assert_true(o.uncertain);
+}
+
 /* --- sessions --- */
 
 static void expired_session_is_replaced_silently(void **state) {
     struct vim_client *c = *state;
     vim_server_expire(c->s);
-    struct outcome o = call(c, "PowerOnVM_Task", VIM_ONCE, test_within(10000));
+    struct result o = call(c, "PowerOnVM_Task", VIM_ONCE, test_within(10000));
     assert_int_equal(o.rc, 0);
     assert_int_equal(vim_server_count(c->s, "Login"), 2);
     assert_int_equal(vim_server_count(c->s, "PowerOnVM_Task"), 2);
@@ -386,7 +400,7 @@ static void expired_session_is_replaced_silently(void **state) {
 static void session_that_always_ends_is_not_fought_for(void **state) {
     struct vim_client *c = *state;
     vim_server_rule(c->s, (struct vim_rule){.method = "CurrentTime", .times = 100, .trouble = EXPIRES});
-    struct outcome o = call(c, "CurrentTime", VIM_SAFE, test_within(10000));
+    struct result o = call(c, "CurrentTime", VIM_SAFE, test_within(10000));
     assert_true(vim_fault_is(&o.err, VIM_NOT_AUTHENTICATED));
     assert_false(o.uncertain);
     assert_int_equal(vim_server_count(c->s, "Login"), 4);
@@ -394,7 +408,7 @@ static void session_that_always_ends_is_not_fought_for(void **state) {
 
 struct many {
     struct vim_client *c;
-    struct outcome outcome;
+    struct result outcome;
     pthread_t thread;
 };
 
@@ -407,7 +421,7 @@ static void *call_once(void *data) {
 struct cancelled {
     struct vim_client *c;
     struct context ctx;
-    struct outcome outcome;
+    struct result outcome;
     pthread_t thread;
 };
 
@@ -451,7 +465,7 @@ static void refused_login_is_not_tried_by_the_others(void **state) {
         assert_int_equal(all[i].outcome.rc, -1);
         assert_true(vim_fault_is(&all[i].outcome.err, VIM_INVALID_LOGIN));
     }
-    struct outcome later = call(c, "CurrentTime", VIM_SAFE, test_within(10000));
+    struct result later = call(c, "CurrentTime", VIM_SAFE, test_within(10000));
     assert_true(vim_fault_is(&later.err, VIM_INVALID_LOGIN));
     assert_int_equal(vim_server_count(c->s, "Login"), 2); /* accounts get locked */
 }
@@ -565,6 +579,7 @@ int main(void) {
         test(unsound_request_is_not_sent),
         test(answer_without_a_reference_is_uncertain),
         test(waiting_call_ends_with_its_context),
+        test(call_on_a_dead_connection_is_made_on_another),
         test(expired_session_is_replaced_silently),
         test(session_that_always_ends_is_not_fought_for),
         test(one_thread_logs_in_for_all),

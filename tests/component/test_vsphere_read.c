@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "drivers/vsphere/vim_priv.h"
 #include "transport_check.h"
 #include "transport_server.h"
 #include "vim_server.h"
@@ -137,7 +138,21 @@ static void start_behind(struct vim_client *c, struct reading *first, struct con
     }
 }
 
-static void wait_until_queued(void) { usleep(100000); } /* nothing tells of it; too early only tests less */
+static int count_queued(struct vim_client *c) {
+    struct share *share = &c->v->readers->share;
+    int n = 0;
+    pthread_mutex_lock(&share->lock);
+    for (const struct share_item *item = share->head; item; item = item->next)
+        n++;
+    pthread_mutex_unlock(&share->lock);
+    return n;
+}
+
+static void await_queued(struct vim_client *c, int n) {
+    for (int i = 0; i < 10000 && count_queued(c) < n; i++)
+        usleep(1000);
+    assert_int_equal(count_queued(c), n);
+}
 
 static void same_object_is_read_for_all_who_ask(void **state) {
     struct vim_client *c = *state;
@@ -147,7 +162,7 @@ static void same_object_is_read_for_all_who_ask(void **state) {
     start_behind(c, first, (struct context){DEADLINE_NEVER, &cancel});
     for (int i = 0; i < 10; i++)
         start(&all[i], c, 3 + i % 2, test_within(10000));
-    wait_until_queued();
+    await_queued(c, 10);
     cancel_fire(&cancel);
     for (int i = 0; i < 10; i++) {
         join(&all[i]);
@@ -177,7 +192,7 @@ static void object_that_is_gone_fails_nobody_else(void **state) {
         }
         for (int i = 0; i < 20; i++)
             start(&all[i], c, i + 1, test_within(10000));
-        wait_until_queued();
+        await_queued(c, 20);
         cancel_fire(&cancel);
         for (int i = 0; i < 20; i++) {
             join(&all[i]);
@@ -218,33 +233,37 @@ static void object_that_may_not_be_read_fails_nobody_else(void **state) {
 static void cancelled_leader_does_not_fail_the_others(void **state) {
     struct vim_client *c = *state;
     struct reading first[2], all[5], leader;
-    struct cancel cancel, leaders;
-    assert_int_equal(cancel_init(&cancel, NULL), 0);
-    assert_int_equal(cancel_init(&leaders, NULL), 0);
-    start_behind(c, first, (struct context){DEADLINE_NEVER, &cancel});
-    start(&leader, c, 9, (struct context){DEADLINE_NEVER, &leaders});
-    wait_until_queued();
+    struct cancel cancels[3];
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(cancel_init(&cancels[i], NULL), 0);
+    vim_server_rule(c->s, (struct vim_rule){.method = "RetrievePropertiesEx", .times = 3, .trouble = IS_SILENT});
+    for (int i = 0; i < 2; i++) { /* all rounds are taken */
+        start(&first[i], c, 50 + i, (struct context){DEADLINE_NEVER, &cancels[i]});
+        vim_server_await(c->s, "RetrievePropertiesEx", i + 1);
+    }
+    start(&leader, c, 9, (struct context){DEADLINE_NEVER, &cancels[2]});
+    await_queued(c, 1);
     for (int i = 0; i < 5; i++)
         start(&all[i], c, i + 1, test_within(10000));
-    wait_until_queued();
-    vim_server_rule(c->s, (struct vim_rule){.method = "RetrievePropertiesEx", .times = 2, .trouble = IS_SILENT});
-    cancel_fire(&cancel); /* the leader takes the five others along, and waits with them */
+    await_queued(c, 6);
+    cancel_fire(&cancels[0]); /* the leader takes the five others along, and waits with them */
     vim_server_await(c->s, "RetrievePropertiesEx", 3);
-    cancel_fire(&leaders);
+    cancel_fire(&cancels[2]);
     join(&leader);
     assert_int_equal(leader.err.code, ERR_CANCELLED);
     assert_true(leader.took < 5000);
-    vim_server_clear_rules(c->s);
     for (int i = 0; i < 5; i++) {
         join(&all[i]);
         has_name(&all[i], i + 1);
     }
+    assert_int_equal(reads(c), 4);
+    cancel_fire(&cancels[1]);
     for (int i = 0; i < 2; i++) {
         join(&first[i]);
         assert_int_equal(first[i].err.code, ERR_CANCELLED);
     }
-    cancel_destroy(&cancel);
-    cancel_destroy(&leaders);
+    for (int i = 0; i < 3; i++)
+        cancel_destroy(&cancels[i]);
 }
 
 static void follower_leaves_when_its_own_time_is_over(void **state) {

@@ -95,6 +95,7 @@ static void task_is_followed_to_its_end(void **state) {
     vim_server_await(c->s, "WaitForUpdatesEx", 1);
     vim_server_set(c->s, "task-1", "info.state", "TaskInfoState", "running");
     vim_server_await(c->s, "WaitForUpdatesEx", 2);
+    vim_server_await(c->s, "RetrievePropertiesEx", 2);
     int reads = vim_server_count(c->s, "RetrievePropertiesEx");
     vim_server_set(c->s, "task-1", "info.result", "ManagedObjectReference\" type=\"VirtualMachine", "vm-77");
     succeed(c, "task-1");
@@ -229,7 +230,8 @@ struct waiting {
     const struct vim_set *set;
     const char *until; /* power state */
     struct context ctx;
-    int looks, rc;
+    atomic_int looks;
+    int rc;
     atomic_bool had_guest;
     struct error err;
     pthread_t thread;
@@ -260,6 +262,13 @@ static void start_with(struct waiting *w, struct vim_client *c, int vm_number, c
 
 static void start_waiting(struct waiting *w, struct vim_client *c, int vm_number) {
     start_with(w, c, vm_number, &power_set, "poweredOn", test_within(20000));
+}
+
+/* It has looked, was listed, has read once more and looked again: only updates tell it anything from now on. */
+static void await_second_look(struct waiting *w) {
+    for (int i = 0; i < 10000 && w->looks < 2; i++)
+        usleep(1000);
+    assert_true(w->looks >= 2);
 }
 
 static void power(struct vim_client *c, int vm_number, const char *what) {
@@ -357,9 +366,8 @@ static void many_wait_on_one_filter_and_few_round_trips(void **state) {
     c->s->delay_ms = 50;
     for (int i = 0; i < THREADS; i++)
         start_waiting(&all[i], c, i + 1);
-    while (vim_server_listed(c->s) < THREADS)
-        usleep(1000);
-    usleep(300000); /* until all have read once more */
+    for (int i = 0; i < THREADS; i++)
+        await_second_look(&all[i]);
     for (int i = 0; i < THREADS; i++)
         power(c, i + 1, "poweredOn");
     for (int i = 0; i < THREADS; i++)
@@ -378,14 +386,15 @@ static void two_may_wait_for_the_same(void **state) {
     start_waiting(&a, c, 1);
     start_with(&b, c, 1, &guest_set, "poweredOn", test_within(20000));
     vim_server_await_waiting(c->s);
-    usleep(100000); /* for the reading after the listing */
+    await_second_look(&a);
+    await_second_look(&b);
     power(c, 1, "poweredOn");
     came_true(&a);
     came_true(&b);
     power(c, 1, "poweredOff");
     int modified = vim_server_count(c->s, "ModifyListView");
     start_waiting(&later, c, 1); /* it is on the list still */
-    usleep(200000);
+    await_second_look(&later);
     power(c, 1, "poweredOn");
     came_true(&later);
     assert_int_equal(vim_server_count(c->s, "ModifyListView"), modified);
@@ -400,7 +409,6 @@ static void another_set_extends_the_filter(void **state) {
     vim_server_await(c->s, "WaitForUpdatesEx", 1);
     start_task(&d, c, test_within(20000));
     vim_server_await(c->s, "DestroyPropertyFilter", 1);
-    usleep(100000);
     assert_int_equal(vim_server_things(c->s, "PropertyFilter"), 1);
     succeed(c, "task-1");
     succeeded(&d);
@@ -420,7 +428,7 @@ static void what_nobody_waits_for_leaves_the_list(void **state) {
     came_true(&a);
     start_waiting(&b, c, 2);
     vim_server_await(c->s, "ModifyListView", 1);
-    usleep(100000);
+    await_second_look(&b);
     assert_int_equal(vim_server_listed(c->s), 1);
     power(c, 2, "poweredOn");
     came_true(&b);
@@ -468,9 +476,8 @@ static void updates_that_are_cut_short_go_on(void **state) {
         power(c, 100 + i, "poweredOff");
         start_waiting(&all[i], c, 100 + i);
     }
-    while (vim_server_listed(c->s) < 20)
-        usleep(1000);
-    usleep(200000);
+    for (int i = 0; i < 20; i++)
+        await_second_look(&all[i]);
     int reads = vim_server_count(c->s, "RetrievePropertiesEx");
     for (int i = 0; i < 20; i++)
         power(c, 100 + i, "poweredOn");
@@ -484,7 +491,7 @@ static void change_of_a_part_is_read(void **state) {
     struct waiting w;
     start_waiting(&w, c, 1);
     vim_server_await_waiting(c->s);
-    usleep(100000); /* for the reading after the listing */
+    await_second_look(&w);
     vim_server_tell_as(c->s, "vm-1", "runtime.powerState", "runtime");
     power(c, 1, "poweredOn");
     came_true(&w);
@@ -496,7 +503,7 @@ static void value_that_was_unset_is_so(void **state) {
     vim_server_set(c->s, "vm-1", "guest.net", "ArrayOfGuestNicInfo", "<GuestNicInfo/>");
     start_with(&w, c, 1, &guest_set, "poweredOn", test_within(20000));
     vim_server_await_waiting(c->s);
-    usleep(100000); /* for the reading after the listing */
+    await_second_look(&w);
     assert_true(w.had_guest);
     int reads = vim_server_count(c->s, "RetrievePropertiesEx");
     vim_server_set(c->s, "vm-1", "guest.net", "", NULL);
@@ -515,7 +522,7 @@ static void lost_connection_is_repaired(void **state) {
     start_waiting(&w, c, 1);
     start_task(&d, c, test_within(20000));
     vim_server_await_waiting(c->s);
-    usleep(100000); /* for the reading after the listing */
+    await_second_look(&w);
     for (int i = 0; i < 3; i++) {
         vim_server_await_waiting(c->s);
         vim_server_drop_waits(c->s);
@@ -535,7 +542,7 @@ static void change_while_the_connection_is_lost_is_seen(void **state) {
     struct waiting w;
     start_waiting(&w, c, 1);
     vim_server_await_waiting(c->s);
-    usleep(100000); /* for the reading after the listing */
+    await_second_look(&w);
     vim_server_rule(
         c->s, (struct vim_rule){.method = "CreatePropertyCollector", .times = 3, .trouble = STATUS, .status = 503});
     vim_server_drop_waits(c->s);
@@ -551,10 +558,10 @@ static void session_that_ends_meanwhile_is_replaced(void **state) {
     start_waiting(&w, c, 1);
     start_task(&d, c, test_within(20000));
     vim_server_await_waiting(c->s);
-    usleep(100000); /* for the reading after the listing */
+    await_second_look(&w);
     vim_server_expire(c->s);
     vim_server_await(c->s, "CreatePropertyCollector", 2);
-    usleep(100000);
+    vim_server_await_waiting(c->s);
     power(c, 1, "poweredOn");
     succeed(c, "task-1");
     came_true(&w);
@@ -631,7 +638,7 @@ static void idle_session_is_kept_alive(void **state) {
     c->v->watch->keep_alive_ms = 50;
     start_waiting(&w, c, 1);
     vim_server_await_waiting(c->s);
-    usleep(100000);
+    usleep(100000);           /* it has been idle for long */
     power(c, 1, "poweredOn"); /* the thread's wait returns */
     came_true(&w);
     vim_server_await(c->s, "CurrentTime", 1);

@@ -8,9 +8,8 @@
 
 #define PAUSE_FIRST_MS 200
 #define PAUSE_MAX_MS 5000
+#define TRY_MS 90000   /* more than a slow vCenter needs for a page; a connection that went silent is noticed so */
 #define RENEWALS_MAX 3 /* a session that others keep ending is not fought for */
-
-bool context_has_ended(const struct context *ctx) { return cancel_fired(ctx->cancel) || context_left(ctx) == 0; }
 
 /* --- calls --- */
 
@@ -29,6 +28,23 @@ static bool may_repeat(enum outcome outcome, enum vim_repeat repeat) {
     return outcome == OUTCOME_UNSENT || (outcome == OUTCOME_UNKNOWN && repeat == VIM_SAFE);
 }
 
+/* One try. A call that may be repeated does not wait for ever on a connection that is dead. */
+static enum outcome try(struct vim *v, struct soap_request *request, enum vim_repeat repeat, struct soap_reply **ret,
+                        const struct context *ctx, struct error *err) {
+    if (repeat == VIM_ONCE)
+        return exchange(v, request, ret, ctx, err);
+    struct context once = context_timeout(ctx, v->try_ms);
+    enum outcome outcome = exchange(v, request, ret, &once, err);
+    bool silent = outcome == OUTCOME_ENDED && context_left(&once) == 0 && !context_has_ended(ctx);
+    if (!silent)
+        return outcome;
+    error_clear(err);
+    error_set(err, ERR_TIMEOUT, vim_subject(v), "no answer to %s came within %d seconds", soap_method(request),
+              (int)(v->try_ms / 1000));
+    error_retry(err);
+    return OUTCOME_UNKNOWN;
+}
+
 int client_send(struct vim *v, struct soap_request *request, enum vim_repeat repeat, struct soap_reply **ret,
                 bool *ret_uncertain, const struct context *ctx, struct error *err) {
     bool uncertain = false;
@@ -36,7 +52,7 @@ int client_send(struct vim *v, struct soap_request *request, enum vim_repeat rep
     int rc = 0;
     for (;;) {
         struct error why = {0};
-        enum outcome outcome = exchange(v, request, ret, ctx, &why);
+        enum outcome outcome = try(v, request, repeat, ret, ctx, &why);
         atomic_store(&v->called_at, clock_ms());
         if (outcome == OUTCOME_ANSWER && why.code == ERR_NONE)
             break;
@@ -182,6 +198,7 @@ int vim_open(const struct vim_config *config, struct vim **ret, const struct con
     struct vim *v = xcalloc(1, sizeof *v);
     v->config = *config;
     v->http = http;
+    v->try_ms = TRY_MS;
     wakes_init(&v->wakes);
     session_init(v);
     readers_init(v);

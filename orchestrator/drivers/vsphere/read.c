@@ -13,18 +13,6 @@ struct read_item {
     struct vim_object *ret;
 };
 
-struct reader {
-    struct reader *next;
-    struct vim *v;
-    const struct vim_set *set;
-    struct share share;
-};
-
-struct readers {
-    pthread_mutex_t lock;
-    struct reader *head;
-};
-
 struct round {
     struct reader *reader;
     struct share_batch *batch;
@@ -124,19 +112,15 @@ static int run(void *data, struct share_batch *batch, const struct context *ctx,
 
 /* --- queues --- */
 
-void readers_init(struct vim *v) {
-    v->readers = xcalloc(1, sizeof *v->readers);
-    pthread_mutex_init(&v->readers->lock, NULL);
-}
+void readers_init(struct vim *v) { pthread_mutex_init(&v->readers_lock, NULL); }
 
 void readers_destroy(struct vim *v) {
-    for (struct reader *r = v->readers->head, *next; r; r = next) {
+    for (struct reader *r = v->readers, *next; r; r = next) {
         next = r->next;
         share_destroy(&r->share);
         free(r);
     }
-    pthread_mutex_destroy(&v->readers->lock);
-    free(v->readers);
+    pthread_mutex_destroy(&v->readers_lock);
 }
 
 static struct reader *reader_new(struct vim *v, const struct vim_set *set) {
@@ -154,16 +138,16 @@ static struct reader *reader_new(struct vim *v, const struct vim_set *set) {
 }
 
 static struct reader *reader_of(struct vim *v, const struct vim_set *set) {
-    pthread_mutex_lock(&v->readers->lock);
-    struct reader *r = v->readers->head;
+    pthread_mutex_lock(&v->readers_lock);
+    struct reader *r = v->readers;
     while (r && r->set != set)
         r = r->next;
     if (!r) {
         r = reader_new(v, set);
-        r->next = v->readers->head;
-        v->readers->head = r;
+        r->next = v->readers;
+        v->readers = r;
     }
-    pthread_mutex_unlock(&v->readers->lock);
+    pthread_mutex_unlock(&v->readers_lock);
     return r;
 }
 

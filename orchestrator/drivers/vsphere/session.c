@@ -68,7 +68,7 @@ static int login(struct vim *v, const struct context *ctx, struct error *err) {
         watch_session_changed(v);
         return 0;
     }
-    if (vim_fault_any(&why) && !why.retry)
+    if (why.code == ERR_AUTH && vim_fault_any(&why) && !why.retry)
         v->refused = why;
     *err = why;
     return -1;

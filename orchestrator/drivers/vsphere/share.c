@@ -95,17 +95,19 @@ static void unlink_item(struct share *s, struct share_item *item) {
         s->tail = &(*s->tail)->next;
 }
 
-/* A round is free: the first that nobody leads yet gets it. */
-static void next_round(struct share *s) {
-    struct share_item *item = s->head;
-    while (item && item->state != SHARE_QUEUED)
-        item = item->next;
-    if (item) {
-        item->state = SHARE_LEADS;
-        wake(item->wake);
-    } else {
-        s->rounds--;
-    }
+/* Each round that is free gets a leader, as long as somebody is queued. */
+static void fill_rounds(struct share *s) {
+    for (struct share_item *item = s->head; item && s->rounds < s->rounds_max; item = item->next)
+        if (item->state == SHARE_QUEUED) {
+            s->rounds++;
+            item->state = SHARE_LEADS;
+            wake(item->wake);
+        }
+}
+
+static void end_round(struct share *s) {
+    s->rounds--;
+    fill_rounds(s);
 }
 
 static void add_to_batch(struct share_batch *b, struct share_item *item) {
@@ -115,15 +117,16 @@ static void add_to_batch(struct share_batch *b, struct share_item *item) {
     b->items[b->n++] = item;
 }
 
-/* The leader's own, and of the others as many as go together. */
+/* The leader's own, and of the others as many as go together: also one that was to lead and has not begun yet. */
 static void collect(struct share *s, struct share_batch *b, struct share_item *leader) {
     unlink_item(s, leader);
     add_to_batch(b, leader);
-    while (s->head && b->n < SHARE_BATCH_MAX && s->head->state == SHARE_QUEUED) {
+    while (s->head && b->n < SHARE_BATCH_MAX) {
         struct share_item *item = s->head;
         s->head = item->next;
         if (!s->head)
             s->tail = &s->head;
+        s->rounds -= item->state == SHARE_LEADS;
         add_to_batch(b, item);
     }
 }
@@ -138,7 +141,7 @@ static void deliver(struct share_batch *b, size_t at, int rc, const struct error
     wake(item->wake);
 }
 
-static bool has_ended(const struct context *ctx) { return cancel_fired(ctx->cancel) || context_left(ctx) == 0; }
+bool context_has_ended(const struct context *ctx) { return cancel_fired(ctx->cancel) || context_left(ctx) == 0; }
 
 /* --- rounds --- */
 
@@ -147,16 +150,17 @@ static void lead(struct share *s, struct share_item *leader, const struct contex
     struct share_batch b = {.share = s};
     struct error why = {0};
     collect(s, &b, leader);
+    fill_rounds(s);
     pthread_mutex_unlock(&s->lock);
     int rc = s->run(s->data, &b, ctx, &why);
     pthread_mutex_lock(&s->lock);
-    bool mine_only = rc && has_ended(ctx);
+    bool mine_only = rc && context_has_ended(ctx);
     for (size_t i = b.n; i-- > 0;) /* backwards: what is put back keeps its order */
         if (b.items[i] && mine_only && b.items[i] != leader)
             put_back(s, b.items[i]);
         else if (b.items[i])
             deliver(&b, i, rc, &why);
-    next_round(s);
+    end_round(s);
 }
 
 /* The caller does not wait any longer. */
@@ -166,7 +170,7 @@ static void leave(struct share *s, struct share_item *item) {
     else
         unlink_item(s, item);
     if (item->state == SHARE_LEADS)
-        next_round(s);
+        end_round(s);
 }
 
 /* Until it is done, or up to this caller to lead. With the lock held, but not while it waits. */
@@ -177,6 +181,7 @@ static int await(struct share *s, struct share_item *item, const struct context 
         pthread_mutex_unlock(&s->lock);
         int rc = context_poll(ctx, &p, 1, -1, s->subject, s->what, &why);
         pthread_mutex_lock(&s->lock);
+        wakes_drain(item->wake);
         if (rc < 0 && item->state != SHARE_DONE) {
             leave(s, item);
             if (err)
@@ -194,15 +199,12 @@ int share_do(struct share *s, struct share_item *item, const struct context *ctx
     item->wake = -1;
     pthread_mutex_lock(&s->lock);
     append(s, item);
+    fill_rounds(s);
     int rc = 0;
-    if (s->rounds < s->rounds_max) {
-        s->rounds++;
-        item->state = SHARE_LEADS;
-    } else if ((rc = wakes_take(s->wakes, s->subject, &item->wake, err))) {
+    if (item->state != SHARE_LEADS && (rc = wakes_take(s->wakes, s->subject, &item->wake, err)))
         unlink_item(s, item);
-    } else {
+    else
         rc = await(s, item, ctx, err);
-    }
     if (rc == 0 && item->state == SHARE_LEADS)
         lead(s, item, ctx);
     pthread_mutex_unlock(&s->lock);

@@ -16,6 +16,8 @@
 
 #define SHARE_BATCH_MAX 200
 
+bool context_has_ended(const struct context *ctx);
+
 /* Event descriptors that are used again and again: each waiting thread needs one. */
 struct wakes {
     pthread_mutex_t lock;

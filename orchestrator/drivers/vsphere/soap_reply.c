@@ -1,4 +1,5 @@
-/* Replies, read with libxml2's xmlTextReader: one item is a tree in memory, the whole never is.
+/* Replies, read with libxml2's xmlTextReader: one item is a tree in memory, the whole never is. The tree is built here,
+ * node by node, and not by the reader: so it has an end, whatever comes.
  *
  * What comes is hostile. There is no DTD in SOAP, so one is refused before the parser sees it, and with it every entity
  * of its own; nothing is loaded from anywhere; libxml2 keeps its limits (no XML_PARSE_HUGE). */
@@ -13,7 +14,9 @@
 #include "drivers/vsphere/soap.h"
 
 #define SOAP_NAMESPACE "http://schemas.xmlsoap.org/soap/envelope/"
+#define XSI_NAMESPACE "http://www.w3.org/2001/XMLSchema-instance"
 #define DEPTH_MAX 64
+#define NODES_MAX 250000 /* of one item: some 40 MB */
 #define X(s) ((const xmlChar *)(s))
 
 struct soap_reply {
@@ -21,7 +24,8 @@ struct soap_reply {
     const char *method, *subject;
     xmlTextReader *reader;
     int level; /* depth of the element whose children soap_next gives */
-    enum { BEFORE_ITEM, AT_ITEM, AT_END } at;
+    bool ended;
+    xmlDoc *item;
     char why[128]; /* what the parser complained of first */
 };
 
@@ -102,10 +106,9 @@ static bool is(struct soap_reply *r, const char *name, const char *namespace) {
            xmlStrEqual(xmlTextReaderConstNamespaceUri(r->reader), X(namespace));
 }
 
-/* To the next child element of the one at depth `level`: 1; 0: that one ended; -1. `over`: the current element is
- * stepped over, not into. */
-static int step(struct soap_reply *r, int level, bool over, struct error *err) {
-    int rc = over ? xmlTextReaderNext(r->reader) : xmlTextReaderRead(r->reader);
+/* To the next child element of the one at depth `level`: 1; 0: that one ended; -1. */
+static int step(struct soap_reply *r, int level, struct error *err) {
+    int rc = xmlTextReaderRead(r->reader);
     for (; rc == 1; rc = xmlTextReaderRead(r->reader)) {
         int type = xmlTextReaderNodeType(r->reader), depth = xmlTextReaderDepth(r->reader);
         if (type == XML_READER_TYPE_ELEMENT && depth == level + 1)
@@ -118,30 +121,97 @@ static int step(struct soap_reply *r, int level, bool over, struct error *err) {
 
 /* Steps into the element the reader stands at. */
 static int step_in(struct soap_reply *r, int level, struct error *err) {
-    return xmlTextReaderIsEmptyElement(r->reader) ? 0 : step(r, level, false, err);
+    return xmlTextReaderIsEmptyElement(r->reader) ? 0 : step(r, level, err);
 }
 
-/* No deeper than allowed, and nothing but elements, text and comments. */
-static bool is_plain(const xmlNode *node, int depth) {
-    if (depth > DEPTH_MAX)
+/* --- an item's tree --- */
+
+struct tree {
+    xmlDoc *doc;
+    xmlNs *xsi;
+    xmlNode *open; /* the element that is being filled */
+    int nodes;
+};
+
+static void copy_attributes(struct tree *t, xmlNode *to, const xmlNode *from) {
+    for (const xmlAttr *a = from->properties; a; a = a->next) {
+        bool typed = a->ns && xmlStrEqual(a->ns->href, X(XSI_NAMESPACE));
+        if ((typed || !a->ns) && a->children && a->children->type == XML_TEXT_NODE && !a->children->next)
+            xmlNewNsProp(to, typed ? t->xsi : NULL, a->name, a->children->content);
+        t->nodes++;
+    }
+}
+
+static void add_element(struct tree *t, xmlNode *from, bool is_empty) {
+    xmlNode *node = xmlNewDocNode(t->doc, NULL, from->name, NULL);
+    if (t->open) {
+        xmlAddChild(t->open, node);
+    } else {
+        xmlDocSetRootElement(t->doc, node);
+        t->xsi = xmlNewNs(node, X(XSI_NAMESPACE), X("xsi"));
+    }
+    copy_attributes(t, node, from);
+    if (!is_empty || !t->open)
+        t->open = node;
+}
+
+/* What the reader stands at; false: what does not belong into a reply. */
+static bool add(struct tree *t, xmlTextReader *reader) {
+    xmlNode *node = xmlTextReaderCurrentNode(reader);
+    t->nodes++;
+    switch (xmlTextReaderNodeType(reader)) {
+    case XML_READER_TYPE_ELEMENT:
+        add_element(t, node, xmlTextReaderIsEmptyElement(reader));
+        return true;
+    case XML_READER_TYPE_END_ELEMENT:
+        t->open = t->open->parent;
+        return true;
+    case XML_READER_TYPE_TEXT:
+    case XML_READER_TYPE_CDATA:
+    case XML_READER_TYPE_WHITESPACE:
+    case XML_READER_TYPE_SIGNIFICANT_WHITESPACE:
+        xmlAddChild(t->open, xmlNewDocText(t->doc, node->content));
+        return true;
+    case XML_READER_TYPE_COMMENT:
+    case XML_READER_TYPE_PROCESSING_INSTRUCTION:
+        return true;
+    default:
         return false;
-    for (const xmlNode *n = node->children; n; n = n->next)
-        if (n->type == XML_ELEMENT_NODE ? !is_plain(n, depth + 1)
-                                        : n->type != XML_TEXT_NODE && n->type != XML_CDATA_SECTION_NODE &&
-                                              n->type != XML_COMMENT_NODE && n->type != XML_PI_NODE)
-            return false;
-    return true;
+    }
 }
 
-/* The element the reader stands at, as a tree. */
+static int too_much(struct soap_reply *r, const char *fmt, int limit, struct error *err) {
+    char what[80];
+    snprintf(what, sizeof what, fmt, limit);
+    return error_set(err, ERR_PROTOCOL, r->subject, "the answer to %s %s", r->method, what);
+}
+
+/* The element the reader stands at, with all that is in it; the reader stands at its end then. */
+static int build(struct soap_reply *r, struct tree *t, struct error *err) {
+    int level = xmlTextReaderDepth(r->reader), rc = 1;
+    bool is_empty = xmlTextReaderIsEmptyElement(r->reader);
+    add(t, r->reader);
+    while (!is_empty && (rc = xmlTextReaderRead(r->reader)) == 1) {
+        int depth = xmlTextReaderDepth(r->reader);
+        if (depth == level)
+            return 0;
+        if (depth > DEPTH_MAX)
+            return too_much(r, "is nested deeper than %d elements", DEPTH_MAX, err);
+        if (t->nodes > NODES_MAX)
+            return too_much(r, "has an item of more than %d nodes", NODES_MAX, err);
+        if (!add(t, r->reader))
+            break;
+    }
+    return is_empty ? 0 : malformed(r, err);
+}
+
+/* The same as a document of its own, which is the reply's until the next one. */
 static int expand(struct soap_reply *r, xmlNode **ret, struct error *err) {
-    xmlNode *node = xmlTextReaderExpand(r->reader);
-    if (!node)
-        return malformed(r, err);
-    if (!is_plain(node, xmlTextReaderDepth(r->reader)))
-        return error_set(err, ERR_PROTOCOL, r->subject, "the answer to %s is nested deeper than %d elements", r->method,
-                         DEPTH_MAX);
-    *ret = node;
+    xmlFreeDoc(r->item);
+    struct tree t = {.doc = r->item = xmlNewDoc(X("1.0"))};
+    if (build(r, &t, err))
+        return -1;
+    *ret = xmlDocGetRootElement(r->item);
     return 0;
 }
 
@@ -157,7 +227,7 @@ static int read_fault(struct soap_reply *r, struct error *err) {
 
 /* Stops at the element inside <Body>. */
 static int find_body(struct soap_reply *r, struct error *err) {
-    int rc = step(r, -1, false, err);
+    int rc = step(r, -1, err);
     if (rc < 0)
         return -1;
     if (rc == 0 || !is(r, "Envelope", SOAP_NAMESPACE))
@@ -166,7 +236,7 @@ static int find_body(struct soap_reply *r, struct error *err) {
         return damaged(r, "cut", err);
     rc = step_in(r, 0, err);
     while (rc == 1 && !is(r, "Body", SOAP_NAMESPACE)) /* a header */
-        rc = step(r, 0, true, err);
+        rc = step(r, 0, err);
     if (rc == 1)
         rc = step_in(r, 1, err);
     return rc < 0 ? -1 : rc == 0 ? not_soap(r, err) : 0;
@@ -189,7 +259,7 @@ static int find_response(struct soap_reply *r, struct error *err) {
     if (strncmp(name, r->method, len) != 0 || strcmp(name + len, "Response") != 0)
         return error_set(err, ERR_PROTOCOL, r->subject, "the answer to %s is a '%.60s'", r->method, name);
     r->level = xmlTextReaderDepth(r->reader);
-    r->at = xmlTextReaderIsEmptyElement(r->reader) ? AT_END : BEFORE_ITEM;
+    r->ended = xmlTextReaderIsEmptyElement(r->reader);
     return 0;
 }
 
@@ -210,6 +280,7 @@ void soap_reply_free(struct soap_reply *r) {
     if (!r)
         return;
     xmlFreeTextReader(r->reader);
+    xmlFreeDoc(r->item);
     buffer_free(&r->body);
     free(r);
 }
@@ -220,10 +291,10 @@ void soap_reply_freep(struct soap_reply **r) { soap_reply_free(*r); }
 
 /* To the next item: 1, 0 or -1. */
 static int advance(struct soap_reply *r, struct error *err) {
-    if (r->at == AT_END)
+    if (r->ended)
         return 0;
-    int rc = step(r, r->level, r->at == AT_ITEM, err);
-    r->at = rc == 1 ? AT_ITEM : AT_END;
+    int rc = step(r, r->level, err);
+    r->ended = rc != 1;
     return rc;
 }
 
@@ -232,7 +303,7 @@ int soap_next(struct soap_reply *r, xmlNode **ret, struct error *err) {
     if (rc != 1)
         return rc;
     if (expand(r, ret, err)) {
-        r->at = AT_END;
+        r->ended = true;
         return -1;
     }
     return 1;
@@ -243,6 +314,6 @@ int soap_enter(struct soap_reply *r, struct error *err) {
     if (rc != 1)
         return rc;
     r->level++;
-    r->at = xmlTextReaderIsEmptyElement(r->reader) ? AT_END : BEFORE_ITEM;
+    r->ended = xmlTextReaderIsEmptyElement(r->reader);
     return 1;
 }

@@ -20,8 +20,15 @@
 
 #define TRIES_MAX 6 /* of one call; the pauses between them come to about six seconds */
 
-struct readers; /* read.c */
-struct watch;   /* watch.c */
+struct watch; /* watch.c */
+
+/* The reads of one set. */
+struct reader {
+    struct reader *next;
+    struct vim *v;
+    const struct vim_set *set;
+    struct share share;
+};
 
 struct vim {
     struct vim_config config;
@@ -30,10 +37,12 @@ struct vim {
     char action[40];           /* "SOAPAction: \"urn:vim25/6.5\"" */
     atomic_uint generation;    /* how often a login succeeded: which session a call belongs to */
     _Atomic int64_t called_at; /* clock_ms() of the last exchange that tells the server of our being there */
+    int64_t try_ms;            /* how long one try of a call that may be repeated waits for its answer */
     struct wakes wakes;
     struct share login;
     struct error refused; /* by the server, for good: not asked again, accounts get locked. Written by login alone */
-    struct readers *readers;
+    pthread_mutex_t readers_lock;
+    struct reader *readers;
     struct watch *watch;
 };
 
@@ -63,7 +72,6 @@ int client_call(struct vim *v, struct soap_request *request, enum vim_repeat rep
 int client_call_ref(struct vim *v, struct soap_request *request, enum vim_repeat repeat, struct moref *ret,
                     bool *ret_uncertain, unsigned *ret_generation, const struct context *ctx,
                     struct error *err) NESTOR_CHECKED;
-bool context_has_ended(const struct context *ctx);
 
 /* --- session.c --- */
 

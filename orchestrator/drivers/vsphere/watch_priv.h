@@ -77,7 +77,7 @@ void collector_free(struct watch *w);
 /* Has it put on the list of a living collector. An object that is gone is not put there, which is no error here. */
 int collector_list(struct watch *w, struct watcher *one, const struct context *ctx, struct error *err) NESTOR_CHECKED;
 /* Gives the server its own back; what fails is left to the end of the session. Without login. */
-void collector_destroy(struct watch *w, const struct collector *c, const struct context *ctx);
+void collector_destroy(struct watch *w, const struct collector *c, const struct context *parent);
 
 /* --- updates.c --- */
 
