@@ -57,24 +57,31 @@ until_told() {
     done
 }
 
-begin "a task that works shows its states and progress in reads and updates, and makes its machine at its end"
-control 'CloneVM_Task task queued=600 running=1500'
+begin "a task waits and works, shows its progress in reads and updates, and makes its machine at its end"
+control 'CloneVM_Task match=waiting task queued=forever' 'CloneVM_Task match=working task queued=100 running=20000' \
+    'CloneVM_Task match=ending task queued=100 running=300'
 watching
 updates
-clone slow
+clone waiting
 info
 expect_body '>queued</val>'
 view_add "$task"
 until_told '>queued</val>'
+clone working
+view_add "$task"
 until_told '>running</val>'
-[ "$(vm_count slow)" = 0 ] || fail "the machine is there before the task's end"
 until_told '<name>info.progress</name><op>assign</op><val xsi:type="xsd:int">[1-9]0'
+[ "$(vm_count wo)" = 0 ] || fail "the machine is there before the task's end"
+soap CancelTask "$task"
+expect_status 200
+clone ending
+view_add "$task"
 until_told '>success</val>'
-expect_body '<name>info.result</name>'
-[ "$(vm_count slow)" = 1 ] || fail "there are $(vm_count slow) machines"
+until_told '<name>info.result</name><op>assign</op><val [^>]*>vm-'
+[ "$(vm_count ending)" = 1 ] || fail "there are $(vm_count ending) machines"
 info
 expect_body '>success</val>'
-[ "$(calls_of CloneVM_Task | jq -r .task)" = "${task#*:}" ] || fail "the task was not recorded"
+[ "$(calls_of CloneVM_Task | tail -n 1 | jq -r .task)" = "${task#*:}" ] || fail "the task was not recorded"
 
 begin "a task fails late, with its fault, and nothing is made"
 control 'CloneVM_Task task running=600 fault=NoDiskSpace:Full'
