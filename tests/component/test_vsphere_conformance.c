@@ -49,7 +49,7 @@ static int run_suite(bool esx) {
     assert_non_null(mkdtemp(s.home));
     vcsim_start(&s.vcsim, esx, NULL);
     free(vcsim_run(&s.vcsim, esx ? "vcsim_template gh-template with-disk" : "vcsim_template gh-template"));
-    vcsim_proxy_start(&s.proxy, &s.vcsim, "--accept duplicate --set 'guest conf.* nic=192.0.2.7'");
+    vcsim_proxy_start(&s.proxy, &s.vcsim, "--set 'guest conf.* nic=192.0.2.7'");
     const struct param params[] = {{.key = "url", .value = s.proxy.server.url},
                                    {.key = "username", .value = VCSIM_USER},
                                    {.key = "password.env", .value = "VSPHERE_CONFORMANCE_PASSWORD"},

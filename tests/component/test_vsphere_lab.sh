@@ -63,7 +63,7 @@ a_lab_comes_and_goes
 begin "a lab of three guest hypervisors comes and goes on a bare ESXi, which never sees a clone"
 vcsim_start esx
 vcsim_template gh-template with-disk
-proxy_start --accept duplicate --record calls # vcsim panics when it is asked for names while it makes machines
+proxy_start --record calls
 target_url=$proxy_url target_thumbprint=$proxy_thumbprint target_inventory='network: VM Network'
 write_vc_lab
 a_lab_comes_and_goes

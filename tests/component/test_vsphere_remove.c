@@ -277,6 +277,14 @@ static void the_folder_of_a_machine_that_is_gone_already_is_deleted(void **state
     cleanup_free char *left = vcsim_run(&f->vcsim, "govc datastore.ls; govc datastore.ls ha-host_VM0");
     assert_null(strstr(left, "box.vm-"));
     assert_non_null(strstr(left, "disk1.vmdk"));
+    /* The same, and it is made anew before it is removed. */
+    MUST(f, create(f, &m));
+    free(vcsim_run(&f->vcsim, "govc vm.unregister box.vm-01234567"));
+    VSPHERE_OPEN(f, "inventory.network=VM Network");
+    MUST(f, create(f, &m));
+    MUST(f, take_away(f, &m));
+    cleanup_free char *still = vcsim_run(&f->vcsim, "govc datastore.ls");
+    assert_null(strstr(still, "box.vm-"));
     stop(f);
 }
 

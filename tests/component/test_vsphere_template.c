@@ -13,10 +13,9 @@
 
 static const struct driver *const driver = &vsphere_driver;
 
-/* The proxy's look for a name while vcsim is cloning makes vcsim panic: it is left out. */
 static struct vsphere_fixture *start(bool esx, const char *setup) {
     struct vsphere_fixture *f = xcalloc(1, sizeof *f);
-    vsphere_fixture_start(f, esx, setup, "--accept duplicate");
+    vsphere_fixture_start(f, esx, setup, NULL);
     VSPHERE_OPEN(f, "inventory.network=VM Network");
     return f;
 }

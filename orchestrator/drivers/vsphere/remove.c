@@ -84,13 +84,17 @@ static int destroy(struct hypervisor *hv, const struct tag *tag, const struct mo
     return failed;
 }
 
+/* The folder has another name when that of an earlier machine was still there: of one whose removal was cut. */
 static int unregister_and_delete(struct hypervisor *hv, const struct tag *tag, const struct moref *vm,
                                  const struct context *ctx, struct error *err) {
-    cleanup_free char *folder = NULL;
-    return vsphere_folder_of(hv, tag, vm, &folder, ctx, err) || unregister(hv, tag, vm, ctx, err) ||
-                   delete_folder(hv, tag, folder, ctx, err)
-               ? -1
-               : 0;
+    cleanup_free char *folder = NULL, *native = machine_native_name(tag->lab_id, tag->path);
+    if (vsphere_folder_of(hv, tag, vm, &folder, ctx, err) || unregister(hv, tag, vm, ctx, err) ||
+        delete_folder(hv, tag, folder, ctx, err))
+        return -1;
+    if (strcmp(strstr(folder, "] ") + 2, native) == 0)
+        return 0;
+    cleanup_free char *earlier = xasprintf("%.*s %s", (int)(strstr(folder, "] ") - folder + 1), folder, native);
+    return delete_folder(hv, tag, earlier, ctx, err);
 }
 
 /* off: known to be; else its power is cut first. 1: it was gone. */
