@@ -341,10 +341,10 @@ static void moved_machine_needs_room_on_its_new_host(void **state) {
                  "  a: { template: tiny, memory: 256MiB, disk: 2GiB }\n",
                  "lab/a absent elsewhere=local");
     plan_render(&p, "up");
-    plan_demand(p.plan, 0, &d);
+    plan_demand(p.plan, 0, NULL, &d);
     assert_int_equal(d.memory, 256ull << 20);
     assert_int_equal(d.disk, 2ull << 30);
-    plan_demand(p.plan, 1, &d);
+    plan_demand(p.plan, 1, NULL, &d);
     assert_int_equal(d.memory, 0);
     plan_release(&p);
 }
