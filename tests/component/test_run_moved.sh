@@ -140,8 +140,8 @@ done
 taken_down
 
 begin "a machine that moves between two hosts of the file"
-up_on "$local, $here" "kvm1: { host: local, hypervisor: fake, machines: { web1: , old: } }" "db: { host: here }"
-lab_on "$local, $here" "kvm1: { host: here, hypervisor: fake, machines: { web1: } }" "db: { host: here }"
+up_on "$local, $here" "kvm1: { host: local, hypervisor: fake, memory: 256MiB, machines: { web1: , old: } }" "db: { host: here }"
+lab_on "$local, $here" "kvm1: { host: here, hypervisor: fake, memory: 256MiB, machines: { web1: } }" "db: { host: here }"
 plans "box/kvm1: replace: moved from host 'local'" "box/kvm1/web1: replace: its hypervisor is replaced" \
     "box/kvm1/old: remove: goes with its hypervisor"
 moves box/kvm1 box/kvm1/web1 box/db

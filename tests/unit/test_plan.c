@@ -282,7 +282,7 @@ static void guests_of_a_moved_hypervisor_are_made_anew(void **state) {
     struct planned p;
     plan_prepare(&p,
                  "lab: lab\nhosts: { other: { driver: fake } }\nmachines:\n  kvm1:\n    template: debian-kvm\n"
-                 "    hypervisor: fake\n    machines: { web1: { template: tiny } }\n",
+                 "    hypervisor: fake\n    memory: 1GiB\n    machines: { web1: { template: tiny } }\n",
                  "lab/kvm1 absent elsewhere=local\nlab/kvm1/web1 unknown\nlab/kvm1/old unknown");
     assert_null(strstr(plan_render(&p, "up"), "remove lab/kvm1/"));
     uint32_t web1 = inventory_find(p.inv, "lab/kvm1/web1"), old = inventory_find(p.inv, "lab/kvm1/old");
