@@ -40,6 +40,32 @@ static void print_result(struct session *s, struct cli *cli, bool changed) {
     view_free(&view);
 }
 
+/* Machines that went off while they were waited for, inside another: it has restarted under them, as guest kernels do
+ * now and then under emulated SVM (README, "Said plainly"). Nothing is wrong with them. */
+static bool lost_their_hypervisor(const struct session *s, const struct run_result *r) {
+    uint32_t row = r->first.code == ERR_DIED ? inventory_find(s->inv, r->first.subject) : LAB_NONE;
+    return row != LAB_NONE && s->inv->rows[row].parent != LAB_NONE && !cancel_fired(&s->cli->cancel);
+}
+
+/* What is there now is looked at, and brought up once more. */
+static int once_more(struct session *s, const struct up_options *o, struct plan **plan, const struct capability *hosts,
+                     struct run_result *result, struct error *err) {
+    struct cli *cli = s->cli;
+    cleanup_free char *lost = xstrdup(result->first.subject);
+    struct progress *progress = progress_open(stderr, cli->live, cli->live && cli->color, cli->quiet);
+    event_emit(progress_sink(progress),
+               (struct event){.kind = EVENT_NOTICE,
+                              .path = lost,
+                              .text = "it went off with what it runs in; what that left is brought up once more"});
+    error_clear(err);
+    plan_free(*plan);
+    *plan = NULL;
+    int failed = look_again(s, err) || plan_up(s->inv, plan, err) ||
+                 work_run(s, *plan, hosts, o->parallel, progress, result, err);
+    progress_close(progress);
+    return failed ? -1 : NESTOR_DONE;
+}
+
 static int bring_up(struct session *s, const struct up_options *o, struct error *err) {
     struct cli *cli = s->cli;
     struct plan *plan = NULL;
@@ -71,6 +97,8 @@ static int bring_up(struct session *s, const struct up_options *o, struct error 
     asking_board(cli->asking, NULL);
     progress_close(progress);
     progress = NULL;
+    if (code < 0 && lost_their_hypervisor(s, &result))
+        code = once_more(s, o, &plan, hosts, &result, err);
     if (code < 0)
         code = work_exit_code(cli, &result, err);
     if (!cli->quiet)

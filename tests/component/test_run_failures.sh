@@ -130,3 +130,23 @@ write_faults "explode everything"
 nestor up box.yaml --yes
 expect_exit 2
 expect_error "faults:1: this is not a fault"
+
+begin "machines that went off with what they run in are brought up once more"
+write_faults "connect box/kvm1/web1 machine-died times=1"
+nestor up box.yaml --yes
+expect_exit 0
+expect_err "box/kvm1/web1: it went off with what it runs in; what that left is brought up once more"
+expect_up box
+
+begin "once, not for ever"
+write_faults "connect box/kvm1/web1 machine-died"
+nestor up box.yaml --yes
+expect_exit 4
+[ "$(grep -c "once more" err)" -eq 1 ] || fail "tried $(grep -c "once more" err) times"
+expect_error "box/kvm1/web1: "
+
+begin "a machine that goes off on its host by itself has failed"
+write_faults "connect box/kvm1 machine-died times=1"
+nestor up box.yaml --yes
+expect_exit 4
+expect_error "box/kvm1: "

@@ -112,7 +112,6 @@ static void what_xml_cannot_carry_makes_a_request_unsound(void **state) {
 /* A page that grew with a password in it, and its end, are looked at after they were given back: MALLOC_PERTURB_ and
  * sanitizers forbid that to the heap, so the memory is asked for the text while it is being wiped. */
 static bool heap_has(const char *needle) {
-    cleanup_free char *path = NULL;
     FILE *maps = fopen("/proc/self/maps", "re");
     int mem = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
     assert_non_null(maps);
@@ -271,7 +270,7 @@ static void broken_xml_is_told_as_such(void **state) {
         ITEM("<a b=\"1\" b=\"2\"/>"),
         ITEM("<![CDATA[ never closed"),
         OPEN "<XResponse xmlns=\"urn:vim25\"></returnval></XResponse>" CLOSE,
-        "<a" CLOSE,
+        ("<a" CLOSE),
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct error err = outcome(texts[i]);
