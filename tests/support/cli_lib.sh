@@ -90,6 +90,12 @@ await() {
     done
 }
 
+# heeds_signals PID: that background nestor catches SIGINT. Until it is executed, the process is a copy of this shell,
+# which catches SIGINT, too, and would end by it.
+heeds_signals() {
+    grep -qsFx "$program" "/proc/$1/comm" && grep -q '^SigCgt:.*[2367abef]$' "/proc/$1/status"
+}
+
 # ended PID: waits for the background process; $status, out and err are what it leaves.
 ended() {
     wait "$1" 2>/dev/null
