@@ -29,7 +29,7 @@ reads() {
     "$NESTOR_BINARY_DIR/nestor" "$@" <&9 >out.bg 2>err.bg &
     running=$!
     background="$background $running"
-    await grep -q '^SigCgt:.*[2367abef]$' /proc/$running/status # SIGINT is caught from here on
+    await heeds_signals $running
 }
 
 is_over() {

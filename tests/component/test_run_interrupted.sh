@@ -108,7 +108,7 @@ nestor up box.yaml --yes
 expect_exit 0
 nestor_begins image verify
 running=$!
-await grep -q '^SigCgt:.*[2367abef]$' /proc/$running/status # SIGINT is caught from here on
+await heeds_signals $running
 kill -INT $running
 ended $running
 expect_exit 130

@@ -17,10 +17,11 @@ world=$NESTOR_HOME/fake/local # where a fake host named `local` is
 program=nestor                # nestor-faulty in tests that kill it at a commit
 what='' status=0 background=''
 
+# Only what is still our own: the id of a process that has ended may be somebody else's by now.
 # shellcheck disable=SC2317 # called by the trap
 clean_up() {
     for pid in $background; do
-        kill -KILL "$pid" 2>/dev/null
+        ! grep -qsx "PPid:[[:space:]]*$$" "/proc/$pid/status" || kill -KILL "$pid" 2>/dev/null
     done
     cd / && rm -rf "$place"
 }
@@ -88,6 +89,12 @@ await() {
         [ $tries -lt 1000 ] || fail "waited in vain for: $*"
         sleep 0.02
     done
+}
+
+# heeds_signals PID: that background nestor catches SIGINT. Until it is executed, the process is a copy of this shell,
+# which catches SIGINT, too, and would end by it.
+heeds_signals() {
+    grep -qsFx "$program" "/proc/$1/comm" && grep -q '^SigCgt:.*[2367abef]$' "/proc/$1/status"
 }
 
 # ended PID: waits for the background process; $status, out and err are what it leaves.
