@@ -84,3 +84,21 @@ vsphere_killed_down() {
     expect_vsphere_up
     vsphere_down
 }
+
+# killed_at_every COMMAND WHEN LEAST
+killed_at_every() {
+    n=1
+    while "$1" "$2" $n; do
+        n=$((n + 1))
+    done
+    [ $n -gt "$3" ] || fail "it was over $2 commit $n"
+}
+
+# vsphere_killed_everywhere vpx|esx
+vsphere_killed_everywhere() {
+    start_vsphere "$1"
+    for when in before after; do
+        killed_at_every vsphere_killed_up $when 5
+        killed_at_every vsphere_killed_down $when 3
+    done
+}
