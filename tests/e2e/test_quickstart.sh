@@ -4,7 +4,6 @@
 set -eu
 : "${NESTOR_SOURCE_DIR:?}" "${NESTOR_BINARY_DIR:?}"
 
-lab=$NESTOR_SOURCE_DIR/templates/labs/quickstart.yaml
 if [ -n "${NESTOR_HOME:-}" ]; then images=$NESTOR_HOME/cache; else images=${XDG_CACHE_HOME:-$HOME/.cache}/nestor; fi
 if [ ! -d "$images/images/debian-kvm" ] || [ ! -d "$images/images/tiny" ]; then
     echo "skipped: the images are not built"
@@ -16,6 +15,9 @@ export NESTOR_HOME="$place/home" NO_COLOR=1
 mkdir "$NESTOR_HOME"
 ln -s "$images" "$NESTOR_HOME/cache"
 cd "$place"
+# The lab as it is shipped, but for a guest that hangs, which need not be waited for that long.
+lab=$place/quickstart.yaml
+{ cat "$NESTOR_SOURCE_DIR/templates/labs/quickstart.yaml" && echo 'defaults: { timeouts: { boot: 4m } }'; } >"$lab"
 
 # shellcheck disable=SC2317 # called by the trap
 clean_up() {
@@ -58,10 +60,34 @@ expect_up() {
         die "the lab is not up: $(cat out)"
 }
 in_kvm1() { nestor 120 exec quickstart/kvm1 -- sh -c "$1"; expect 0; }
+
+# Seen under QEMU 7.2's emulated SVM, now and then: a guest's kernel hangs or panics (README, "Said plainly"). That is no
+# fault of what is tested here, so up is repeated, at most twice, for these two ends alone, and each time it is said.
+emulator_lost=0
+up_lab() {
+    while nestor 900 up "$lab" --yes && [ "$status" = 4 ] && [ $emulator_lost -lt 2 ] &&
+        grep -q '^error: .*\(it is not running\|it did not answer over SSH in time\)' err; do
+        emulator_lost=$((emulator_lost + 1))
+        say "  the emulated processor lost a machine, number $emulator_lost: $(grep '^error: ' err)"
+        cut_the_hung
+    done
+}
+# Running, and it does not answer: its power is cut, as an administrator would.
+cut_the_hung() {
+    nestor 180 status quickstart --json
+    for hung in $(jq -r '.machines[] | select(.state != "stopped" and (.ready | not)) | .path' out); do
+        if [ "$hung" = quickstart/kvm1 ]; then
+            pid=$(qemu_of_lab)
+            [ -z "$pid" ] || kill -KILL "$pid"
+        else
+            nestor 120 exec quickstart/kvm1 -- sh -c "virsh -q destroy \$(virsh -q list --name | grep ${hung##*/})"
+        fi
+    done
+}
 qemu_of_lab() { pgrep -f "qemu-system.*$NESTOR_HOME" || :; }
 
 say "up, from nothing"
-nestor 600 up "$lab" --yes
+up_lab
 expect 0
 expect_out 'kvm1 .* svm verified '
 expect_up
@@ -105,7 +131,7 @@ expect_states kvm1=running kvm1/web1=running kvm1/web2=absent
 nestor 120 plan "$lab"
 expect 3
 expect_out 'web2 .*it has vanished'
-nestor 400 up "$lab" --yes
+up_lab
 expect 0
 expect_up
 in_kvm1 'virsh -q list --name | grep -c web'
@@ -121,7 +147,7 @@ expect 4
 expect_err 'kvm-module-missing'
 expect_states kvm1/web1=stopped kvm1/web2=stopped
 in_kvm1 'modprobe kvm_amd'
-nestor 400 up "$lab" --yes
+up_lab
 expect 0
 expect_up
 
@@ -153,7 +179,7 @@ expect_states kvm1=stopped kvm1/web1=stopped kvm1/web2=stopped
 [ "$(jq -r .state out)" = partial ] || die "state: $(cat out)"
 nestor 120 plan "$lab"
 expect 3
-nestor 600 up "$lab" --yes
+up_lab
 expect 0
 expect_up
 nestor 60 exec quickstart/kvm1/web1 -- hostname
@@ -179,7 +205,7 @@ for commit in 1 2 3 4 5 7 6; do
     say "  killed at its commit $commit"
 done
 program=nestor
-nestor 600 up "$lab" --yes
+up_lab
 expect 0
 expect_up
 [ "$(qemu_of_lab | wc -l)" = 1 ] || die "not exactly one QEMU: $(qemu_of_lab)"
