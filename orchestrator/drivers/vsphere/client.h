@@ -48,8 +48,8 @@ unsigned long vim_round_trips(const struct vim *v);
 /* How a call that got no answer may be treated. */
 enum vim_repeat {
     VIM_ONCE, /* it changes something: an error after the request was sent has `*uncertain` set and is not repeated */
-    VIM_SAFE, /* asking twice is the same as asking once: HTTP 503, a reset and a cut reply are repeated, with growing
-               * pauses, a few times and as long as ctx lasts */
+    VIM_SAFE, /* asking twice is the same as asking once: HTTP 503, a reset, a cut reply and none within 90 s are
+               * repeated, with growing pauses, a few times and as long as ctx lasts */
 };
 
 /* One method. *ret_uncertain (may be NULL): the server may have carried it out although this failed. In both modes a
@@ -69,7 +69,8 @@ struct vim_set {
     const char *const *paths; /* "config.nestedHVEnabled" ..., ends with NULL */
 };
 
-/* An object and the properties that were asked for and are set. */
+/* An object and the properties that were asked for and are set. What this server does not know is unset; what this user
+ * may not read fails the reading (VIM_NO_PERMISSION, its context names the property). */
 struct vim_object {
     struct moref ref;
     xmlDoc *doc; /* root's children are <p name="PATH"> with the value's attributes and content */
@@ -108,7 +109,8 @@ int vim_watch(struct vim *v, const struct moref *ref, const struct vim_set *set,
  * seconds more, so that little goes on behind our back. progress (may be NULL): percent, on the caller's thread. */
 int vim_task(struct vim *v, const struct moref *task, struct moref *ret, void (*progress)(void *data, int percent),
              void *data, const struct context *ctx, struct error *err) NESTOR_CHECKED;
-/* vim_call_ref with VIM_ONCE, then vim_task. */
+/* vim_call_ref with VIM_ONCE, then vim_task. *ret_uncertain: also when the task's end was not seen, or came as a
+ * success after the context's end; not when the task itself failed. */
 int vim_do(struct vim *v, struct soap_request *request, struct moref *ret, bool *ret_uncertain,
            const struct context *ctx, struct error *err) NESTOR_CHECKED;
 
