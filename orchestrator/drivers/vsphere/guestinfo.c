@@ -14,7 +14,10 @@
  * for the words around it. */
 #define VALUE_MAX (((size_t)64 << 10) - 256)
 
+/* Room for all of it at once: a buffer that grows leaves copies behind that nobody wipes. */
 static void put_base64(const unsigned char *bytes, size_t n, struct buffer *ret) {
+    if (!buffer_reserve(ret, (n + 2) / 3 * 4))
+        return; /* past the buffer's ceiling: it tells */
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for (size_t i = 0; i < n; i += 3) {
         unsigned v = (unsigned)bytes[i] << 16 | (i + 1 < n ? (unsigned)bytes[i + 1] << 8 : 0) |
@@ -55,7 +58,7 @@ int vsphere_guestinfo(const char *what, const char *text, struct buffer *ret, co
     put_base64((const unsigned char *)(plain ? text : packed.data), plain ? n : packed.len, ret);
     wipe(&packed);
     *ret_encoding = plain ? "base64" : "gzip+base64";
-    if (ret->len <= VALUE_MAX)
+    if (ret->len <= VALUE_MAX && !buffer_overflowed(ret))
         return 0;
     error_set(err, ERR_UNSUPPORTED, subject, "its %s is too large for guestinfo: %zu bytes of at most %zu, compressed",
               what, ret->len, VALUE_MAX);
