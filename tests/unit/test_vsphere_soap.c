@@ -135,6 +135,9 @@ static bool heap_has(const char *needle) {
 
 static void password_is_gone_when_its_request_is(void **state) {
     (void)state;
+    const char *preloaded = getenv("LD_PRELOAD");
+    if (preloaded && strstr(preloaded, "vgpreload")) /* valgrind has a heap of its own, elsewhere */
+        skip();
     /* Not in one piece anywhere else: neither as a constant nor on the heap. */
     char needle[16] = "";
     for (int i = 0; i < 12; i++)
