@@ -60,3 +60,14 @@ expect_error "box/a/b: verifying it: "
 nestor status box --json
 expect_json '[.machines[] | select(.ready) | .path] == ["box/a", "box/a/d"]'
 [ "$(logged "create box/a/b/c1")" = 0 ] || fail "a guest was made on an unproved guest hypervisor"
+
+begin "a world outside of nestor's own folder"
+world=$place/elsewhere
+write_lab box "world: $world"
+nestor up box.yaml --yes
+expect_exit 0
+machines_of_lab=6
+expect_up box
+nestor down box --yes
+expect_exit 0
+expect_gone box

@@ -40,12 +40,13 @@ static bool read_address(const struct hypervisor *hv, const struct tag *tag, cha
 
 /* Claims the first address that is free, and notes it with the machine. */
 static int claim(const struct hypervisor *hv, const struct tag *tag, char out[64], struct error *err) {
+    cleanup_free char *around = xasprintf("%s/fake", hv->settings.home); /* a world may be elsewhere */
     cleanup_free char *folder = registry_path(hv->settings.home, "");
     cleanup_free char *note = fake_machine_path(&hv->settings, tag, "address");
     cleanup_buffer struct buffer text = {0};
     int fd = -1;
     *strrchr(folder, '/') = '\0';
-    if (dir_make(folder, 0700, tag->path, err))
+    if (dir_make(around, 0700, tag->path, err) || dir_make(folder, 0700, tag->path, err))
         return -1;
     for (uint32_t n = 0; fd < 0; n++) {
         nth_address(tag, n, out);
