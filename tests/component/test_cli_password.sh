@@ -15,7 +15,7 @@ END
 }
 
 # types PROMPT TEXT COMMAND...: nestor on a terminal, and somebody who types TEXT once it says PROMPT. Its text is `out`,
-# and `echoes` says whether the terminal echoes afterwards.
+# and `echoes` says whether the terminal echoes afterwards. Ctrl-C reaches the shell around nestor, too: it has to outlive it.
 types() {
     prompt=$1 text=$2
     shift 2
@@ -26,7 +26,7 @@ types() {
         # shellcheck disable=SC2059 # with escapes
         printf "$text"
         await test -e ended
-    } | timeout -s KILL 60 script -qefc "$NESTOR_BINARY_DIR/nestor $*; echo \$? >status; stty -a >echoes; touch ended" \
+    } | timeout -s KILL 60 script -qefc "trap : INT; $NESTOR_BINARY_DIR/nestor $*; echo \$? >status; stty -a >echoes; touch ended" \
         out >/dev/null
     status=$(cat status)
     rm ended status
