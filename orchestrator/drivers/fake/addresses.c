@@ -1,4 +1,4 @@
-/* The network between fake hypervisors: a folder with a file per address. */
+/* The network between fake hypervisors: a folder with a link per address to the machine that has it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -42,20 +42,23 @@ static bool read_address(const struct hypervisor *hv, const struct tag *tag, cha
 static int claim(const struct hypervisor *hv, const struct tag *tag, char out[64], struct error *err) {
     cleanup_free char *around = xasprintf("%s/fake", hv->settings.home); /* a world may be elsewhere */
     cleanup_free char *folder = registry_path(hv->settings.home, "");
+    cleanup_free char *machine = fake_machine_path(&hv->settings, tag, NULL);
+    cleanup_free char *target = realpath(machine, NULL);
     cleanup_free char *note = fake_machine_path(&hv->settings, tag, "address");
     cleanup_buffer struct buffer text = {0};
-    int fd = -1;
-    *strrchr(folder, '/') = '\0';
+    if (!target)
+        return error_set_errno(err, errno, tag->path, "cannot find %s", machine);
+    folder[strlen(folder) - 1] = '\0';
     if (dir_make(around, 0700, tag->path, err) || dir_make(folder, 0700, tag->path, err))
         return -1;
-    for (uint32_t n = 0; fd < 0; n++) {
+    for (uint32_t n = 0;; n++) {
         nth_address(tag, n, out);
         cleanup_free char *path = registry_path(hv->settings.home, out);
-        fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        if (fd < 0 && errno != EEXIST)
+        if (symlink(target, path) == 0)
+            break;
+        if (errno != EEXIST)
             return error_set_errno(err, errno, tag->path, "cannot make %s", path);
     }
-    close(fd);
     buffer_puts(&text, out);
     return fake_write(note, &text, tag->path, err);
 }
@@ -65,10 +68,8 @@ int fake_remote_register(const struct hypervisor *hv, const struct tag *tag, str
     if (!read_address(hv, tag, address) && claim(hv, tag, address, err))
         return -1;
     struct settings inside = fake_settings_inside(&hv->settings, tag, true);
-    cleanup_free char *path = registry_path(hv->settings.home, address);
-    cleanup_free char *on = fake_machine_path(&hv->settings, tag, "on");
+    cleanup_free char *path = fake_machine_path(&hv->settings, tag, "answers");
     cleanup_buffer struct buffer text = {0};
-    buffer_printf(&text, "%s\n", on);
     fake_settings_print(&inside, &text);
     fake_settings_free(&inside);
     return fake_write(path, &text, tag->path, err);
@@ -88,27 +89,19 @@ void fake_remote_forget(const struct hypervisor *hv, const struct tag *tag) {
     unlink(path);
 }
 
-/* The two lines of it: the power mark, and the rest. False when nothing is registered there. */
-static bool look_up(const struct hypervisor_config *config, struct buffer *text, char **ret_rest) {
-    cleanup_free char *path = registry_path(config->home, config->endpoint->host);
-    if (file_read(AT_FDCWD, path, 65536, text, NULL, NULL) || !text->len)
-        return false;
-    *ret_rest = text->data;
-    strsep(ret_rest, "\n");
-    return *ret_rest != NULL;
+static char *path_at(const struct hypervisor_config *config, const char *leaf) {
+    cleanup_free char *machine = registry_path(config->home, config->endpoint->host);
+    return xasprintf("%s/%s", machine, leaf);
 }
 
-char *fake_remote_power(const struct hypervisor_config *config) {
-    cleanup_buffer struct buffer text = {0};
-    char *rest;
-    return look_up(config, &text, &rest) ? xstrdup(text.data) : NULL;
-}
+char *fake_remote_power(const struct hypervisor_config *config) { return path_at(config, "on"); }
 
 int fake_remote_settings(const struct hypervisor_config *config, struct settings *ret, struct error *err) {
     cleanup_buffer struct buffer text = {0};
-    char *rest;
-    if (look_up(config, &text, &rest) && fake_mark_is_set(text.data)) {
-        fake_settings_parse(rest, config, ret);
+    cleanup_free char *on = path_at(config, "on");
+    cleanup_free char *answers = path_at(config, "answers");
+    if (fake_mark_is_set(on) && file_read(AT_FDCWD, answers, 65536, &text, NULL, NULL) == 0 && text.len) {
+        fake_settings_parse(text.data, config, ret);
         return 0;
     }
     error_set(err, ERR_CONNECT_REFUSED, config->subject, "nothing answers at %s", config->endpoint->host);

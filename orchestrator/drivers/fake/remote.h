@@ -9,7 +9,7 @@ int fake_remote_image(const struct hypervisor *hv, const struct image *image, st
 /* Writes down what the spec chose. Refuses a machine without its two texts. */
 int fake_remote_choices(const struct hypervisor *hv, const struct machine_spec *spec, struct error *err);
 
-/* --- addresses.c: HOME/fake/addresses/ADDRESS says which world answers there --- */
+/* --- addresses.c: HOME/fake/addresses/ADDRESS leads to the machine that answers there --- */
 
 /* The machine is about to run: whoever opens its address gets the world inside it. */
 int fake_remote_register(const struct hypervisor *hv, const struct tag *tag, struct error *err);
@@ -18,7 +18,7 @@ void fake_remote_address(const struct hypervisor *hv, const struct tag *tag, str
 void fake_remote_forget(const struct hypervisor *hv, const struct tag *tag);
 /* The settings of the world at config->endpoint. */
 int fake_remote_settings(const struct hypervisor_config *config, struct settings *ret, struct error *err);
-/* The power mark of the machine at the endpoint; caller frees, NULL if nothing is there. */
+/* Where the power mark of the machine at the endpoint would be; caller frees. */
 char *fake_remote_power(const struct hypervisor_config *config);
 
 #endif
