@@ -48,32 +48,46 @@ while pgrep qemu-system >/dev/null; do
     waited=$((waited + 5))
 done
 
-# timed WHAT COMMAND ...: its wall time in ms to $tmp/WHAT.ms, one a line
+# timed WHAT COMMAND ...: its wall time in ms to $tmp/WHAT
 timed() {
     what=$1
     shift
     "$timer" "$@" 2>"$tmp/err" >"$tmp/figure" || fail "cannot run $what"
     read -r wall _ status <"$tmp/figure"
-    [ "$status" = 0 ] || fail "$what ended with $status"
-    echo "$wall" >>"$tmp/$what.ms"
+    echo "$wall" >"$tmp/$what"
+    [ "$status" = 0 ] || { echo "$what ended with $status: $(grep . "$tmp/err" | tail -1)" && return 1; }
 }
 
-i=0
-while [ $i -lt "$pairs" ]; do
-    timed hand sh "$here/by_hand.sh" up "$tmp/hand" "$cache/images"
+# One of each, by hand first. Both are taken down again, whatever came of them.
+pair() {
+    whole=yes
+    timed hand sh "$here/by_hand.sh" up "$tmp/hand" "$cache/images" || whole=
     sh "$here/by_hand.sh" down "$tmp/hand" "$cache/images"
-    timed up "$nestor" up "$lab" --yes
+    [ -n "$whole" ] || return 1
+    timed up "$nestor" up "$lab" --yes || whole=
     cp "$tmp/err" "$tmp/steps"
-    timed down "$nestor" down quickstart --yes
+    timed down "$nestor" down quickstart --yes || fail "it is not down"
+    [ -n "$whole" ]
+}
+
+# Now and then a guest dies of the emulated SVM (README, "Said plainly"). That is told, and measured again.
+i=0 spoilt=0
+while [ $i -lt "$pairs" ]; do
+    pair || {
+        spoilt=$((spoilt + 1))
+        [ $spoilt -le 2 ] || fail "three pairs were spoilt"
+        continue
+    }
     i=$((i + 1))
-    awk -v n=$i 'NR == FNR { up = $1; next } { hand = $1 }
-        END { printf "pair %d: nestor %.1f s, by hand %.1f s\n", n, up / 1000, hand / 1000 }' "$tmp/up.ms" "$tmp/hand.ms"
+    paste "$tmp/up" "$tmp/hand" | tee -a "$tmp/pairs" |
+        awk -v n=$i '{ printf "pair %d: nestor %.1f s, by hand %.1f s\n", n, $1 / 1000, $2 / 1000 }'
 done
 [ -z "${BENCH_STEPS:-}" ] || cp "$tmp/steps" "$BENCH_STEPS"
 
-median() { sort -n "$1" | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
-paste "$tmp/up.ms" "$tmp/hand.ms" | awk '{ print $1 / $2 }' >"$tmp/ratios"
-awk -v up="$(median "$tmp/up.ms")" -v hand="$(median "$tmp/hand.ms")" -v ratio="$(median "$tmp/ratios")" 'BEGIN {
+# median COLUMN
+median() { awk -v c="$1" '{ print c == 3 ? $1 / $2 : $c }' "$tmp/pairs" | sort -n |
+    awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
+awk -v up="$(median 1)" -v hand="$(median 2)" -v ratio="$(median 3)" 'BEGIN {
     printf "%-44s %8.1f %-3s %8.1f %-3s %7.3f <= %5.2f  %s\n", "up of the quickstart lab, against by hand",
         up / 1000, "s", hand / 1000, "s", ratio, 1.05, ratio <= 1.05 ? "ok" : "MISSED"
 }'
