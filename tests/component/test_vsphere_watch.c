@@ -570,6 +570,31 @@ static void session_that_ends_meanwhile_is_replaced(void **state) {
     assert_int_equal(vim_server_things(c->s, "PropertyFilter"), 1);
 }
 
+static void what_the_server_forgets_is_made_anew(void **state) {
+    struct vim_client *c = *state;
+    static const char *const types[] = {"ListView", "PropertyCollector"};
+    for (int i = 0; i < 2; i++) {
+        struct waiting first, second;
+        char id[24];
+        snprintf(id, sizeof id, "vm-%d", 40 + i);
+        vim_server_add(c->s, "VirtualMachine", id);
+        power(c, 40 + i, "poweredOff");
+        power(c, 1, "poweredOff");
+        start_waiting(&first, c, 1);
+        await_second_look(&first);
+        vim_server_await_waiting(c->s);
+        vim_server_forget(c->s, types[i]);
+        start_waiting(&second, c, 40 + i);
+        await_second_look(&second);
+        vim_server_await_waiting(c->s);
+        power(c, 1, "poweredOn");
+        power(c, 40 + i, "poweredOn");
+        came_true(&first);
+        came_true(&second);
+    }
+    assert_int_equal(vim_server_count(c->s, "Login"), 1);
+}
+
 /* Each call of a wait once in a session that has just ended, and once answered with something broken. */
 static void anything_may_break_at_any_call_of_a_wait(void **state) {
     (void)state;
@@ -672,6 +697,7 @@ int main(void) {
         test(lost_connection_is_repaired),
         test(change_while_the_connection_is_lost_is_seen),
         test(session_that_ends_meanwhile_is_replaced),
+        test(what_the_server_forgets_is_made_anew),
         cmocka_unit_test(anything_may_break_at_any_call_of_a_wait),
         test(server_that_cannot_wait_is_told),
         test(server_that_fails_each_wait_is_not_hammered),
