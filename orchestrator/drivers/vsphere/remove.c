@@ -134,7 +134,8 @@ int vsphere_remove(struct hypervisor *hv, const struct tag *tag, const struct co
     struct vm vm;
     cleanup_free struct moref *all = NULL;
     size_t n = 0;
-    if (vsphere_vm_all(hv, tag, &all, &n, ctx, err) || vsphere_vm_find(hv, tag, &vm, ctx, err))
+    if (vsphere_vm_find(hv, tag, &vm, ctx, err) || (!vm.there && vsphere_await_making(hv, tag, ctx, err)) ||
+        vsphere_vm_all(hv, tag, &all, &n, ctx, err) || vsphere_vm_find(hv, tag, &vm, ctx, err))
         return -1;
     bool off = vm.power == POWER_OFF && !vm.suspended, gone = n == 0;
     for (size_t i = 0; i < n; i++) {

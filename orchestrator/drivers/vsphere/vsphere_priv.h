@@ -236,6 +236,12 @@ int vsphere_address(struct hypervisor *hv, const struct machine_spec *spec, stru
                     const struct context *ctx, struct error *err);
 int vsphere_remove(struct hypervisor *hv, const struct tag *tag, const struct context *ctx, struct error *err);
 
+/* --- making.c --- */
+
+/* Once per handle: what is being made on the server when this is called for the first time has been made. */
+int vsphere_await_making(struct hypervisor *hv, const struct tag *tag, const struct context *ctx,
+                         struct error *err) NESTOR_CHECKED;
+
 /* "[datastore] FOLDER", the machine's own; the caller frees it. ERR_CONFLICT when it is not one nestor had made. */
 int vsphere_folder_of(struct hypervisor *hv, const struct tag *tag, const struct moref *vm, char **ret,
                       const struct context *ctx, struct error *err) NESTOR_CHECKED;
@@ -289,7 +295,7 @@ struct hypervisor {
     void *vms;                          /* machines.c: a tsearch(3) tree */
     int64_t vms_clock;
 
-    struct once datacenter_once, compute_once, network_once, vms_once, place_once[PLACE_MAX];
+    struct once datacenter_once, compute_once, network_once, vms_once, making_once, place_once[PLACE_MAX];
     struct vsphere_datacenter datacenter;
     struct vsphere_compute compute;
     struct vsphere_network network;
