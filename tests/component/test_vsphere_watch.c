@@ -657,6 +657,22 @@ static void thing_of_the_server_is_given_back_when_nobody_waits(void **state) {
     came_true(&w);
 }
 
+static void thread_that_rests_hears_of_the_next_wait(void **state) {
+    struct vim_client *c = *state;
+    struct waiting w;
+    c->v->watch->linger_ms = 600000;
+    start_waiting(&w, c, 1);
+    vim_server_await_waiting(c->s);
+    power(c, 1, "poweredOn");
+    came_true(&w);
+    vim_server_set(c->s, "vm-1", "runtime.powerState", "VirtualMachinePowerState", "poweredOff"); /* ends its wait */
+    usleep(20000);                                                                                /* until it rests */
+    start_waiting(&w, c, 1);
+    vim_server_await_waiting(c->s);
+    power(c, 1, "poweredOn");
+    came_true(&w);
+}
+
 static void idle_session_is_kept_alive(void **state) {
     struct vim_client *c = *state;
     struct waiting w;
@@ -702,6 +718,7 @@ int main(void) {
         test(server_that_cannot_wait_is_told),
         test(server_that_fails_each_wait_is_not_hammered),
         test(thing_of_the_server_is_given_back_when_nobody_waits),
+        test(thread_that_rests_hears_of_the_next_wait),
         test(idle_session_is_kept_alive),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
