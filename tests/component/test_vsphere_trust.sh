@@ -27,9 +27,11 @@ trusting "ca: $proxy_ca"
 nestor up trusting.yaml --yes
 expect_exit 0
 expect_vsphere_up
+vsphere_down
 
-begin_again() { printf -- '- %s\n' "${what:=$1}"; }
-begin_again "its certificate is another one from now on"
+begin "a server that shows another certificate one day gets no password"
+nestor up lab.yaml --yes
+expect_exit 0
 port=${proxy_url#https://127.0.0.1:} port=${port%/sdk}
 proxy_stop || fail "a secret went over the wire outside of the login"
 proxy_start --record "$place/calls" --listen "127.0.0.1:$port"
@@ -38,3 +40,33 @@ for command in status verify; do
 done
 refused "host vc: " "thumbprint" down course --yes
 expect_vsphere_up
+trusting "thumbprint: \"$proxy_thumbprint\""
+nestor up trusting.yaml --yes
+expect_exit 0
+vsphere_down
+
+begin "where nobody checks who answers, every command warns, once"
+trusting "insecure: true"
+warned() { # COMMAND...
+    nestor "$@"
+    [ "$(grep -c 'warning: host vc: nobody checks who answers there' err)" -eq 1 ] ||
+        fail "it warned $(grep -c 'nobody checks' err) times"
+}
+warned plan trusting.yaml
+warned up trusting.yaml --yes
+expect_exit 0
+warned status course
+warned verify course --timeout 1
+warned exec --timeout 1 course/plain -- true
+warned graph course
+warned doctor --host vc --file trusting.yaml
+rm -rf kept && mv "$NESTOR_HOME" kept && mkdir "$NESTOR_HOME"
+warned adopt vc --yes --file trusting.yaml
+expect_exit 0
+warned down course --yes
+expect_exit 0
+expect_vsphere_gone
+rm -rf "$NESTOR_HOME" && mv kept "$NESTOR_HOME"
+warned gc
+warned down course --yes
+proxy_stop || fail "a secret went over the wire outside of the login"
