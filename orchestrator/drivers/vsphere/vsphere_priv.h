@@ -236,6 +236,17 @@ int vsphere_address(struct hypervisor *hv, const struct machine_spec *spec, stru
                     const struct context *ctx, struct error *err);
 int vsphere_remove(struct hypervisor *hv, const struct tag *tag, const struct context *ctx, struct error *err);
 
+/* --- leftovers.c: folders on an ESXi's datastore --- */
+
+/* Whether "[datastore] FOLDER" is one that nestor had made for that machine. */
+bool vsphere_is_own_folder(const struct tag *tag, const char *folder);
+/* One that is gone is fine. */
+int vsphere_delete_folder(struct hypervisor *hv, const struct tag *tag, const char *folder, const struct context *ctx,
+                          struct error *err) NESTOR_CHECKED;
+/* All that were made for it, once it has no VM any more. */
+int vsphere_delete_leftovers(struct hypervisor *hv, const struct tag *tag, const struct context *ctx,
+                             struct error *err) NESTOR_CHECKED;
+
 /* --- making.c --- */
 
 /* Once per handle: what is being made on the server when this is called for the first time has been made. */
