@@ -47,15 +47,18 @@ struct hypervisor_config {
     size_t nparams;
     const char *home; /* nestor's state directory, for drivers that keep files on this machine */
     bool accelerated; /* false: its children run without hardware help (verify failed and nesting: preferred) */
-    const struct asker *asker; /* for a secret the spec does not point at; NULL: there is nobody to ask */
+    const struct asker *asker; /* for a secret the spec does not point at, and for warnings; NULL: nobody is there */
 };
 
-/* Asks a person for a secret. May be called from any thread; calls do not overlap. */
+/* The person in front of nestor. May be called from any thread; calls do not overlap. */
 struct asker {
     /* "Password of administrator@vsphere.local at host vc: " on the terminal, without echo. *ret is the caller's to
      * wipe. ERR_USAGE when there is no terminal, ERR_CANCELLED after Ctrl-C. */
     int (*ask)(void *data, const char *prompt, struct buffer *ret, struct error *err);
     void *data;
+    /* What they ought to know of what the spec asks for. Each thing is said once per run, however often it is told. May
+     * be NULL. */
+    void (*warn)(void *data, const char *subject, const char *text);
 };
 
 /* What a machine is to be. Borrowed for the call. */

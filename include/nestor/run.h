@@ -38,4 +38,8 @@ int run_plan(struct plan *plan, struct reach *reach, struct state *state, const 
              const struct run_options *options, struct event_sink *sink, const struct context *ctx,
              struct run_result *ret, struct error *err) NESTOR_CHECKED;
 
+/* For a plan that changes nothing: records how its hosts are spoken to from now on, which may have changed all the same
+ * (a password's place, a certificate). */
+int run_nothing(struct plan *plan, struct state *state, struct error *err) NESTOR_CHECKED;
+
 #endif

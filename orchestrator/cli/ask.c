@@ -90,8 +90,31 @@ static int ask(void *data, const char *prompt, struct buffer *ret, struct error 
     return failed;
 }
 
+static bool was_said(const struct asking *a, const char *warning) {
+    for (size_t i = 0; i < a->nwarnings; i++)
+        if (strcmp(a->warnings[i], warning) == 0)
+            return true;
+    return false;
+}
+
+static void warn(void *data, const char *subject, const char *text) {
+    struct asking *a = data;
+    char *warning = xasprintf("%s: %s", subject, text);
+    pthread_mutex_lock(&a->lock);
+    if (was_said(a, warning)) {
+        free(warning);
+    } else {
+        progress_pause(a->board);
+        warning_print(warning, isatty(STDERR_FILENO) && !getenv("NO_COLOR"), stderr);
+        progress_resume(a->board);
+        a->warnings = xrealloc(a->warnings, (a->nwarnings + 1) * sizeof *a->warnings);
+        a->warnings[a->nwarnings++] = warning;
+    }
+    pthread_mutex_unlock(&a->lock);
+}
+
 void asking_begin(struct asking *a, const struct context *ctx) {
-    *a = (struct asking){.asker = {ask, a}, .ctx = ctx};
+    *a = (struct asking){.asker = {ask, a, warn}, .ctx = ctx};
     pthread_mutex_init(&a->lock, NULL);
 }
 
@@ -102,6 +125,9 @@ void asking_end(struct asking *a) {
         free(a->answers[i].prompt);
     }
     free(a->answers);
+    for (size_t i = 0; i < a->nwarnings; i++)
+        free(a->warnings[i]);
+    free(a->warnings);
     pthread_mutex_destroy(&a->lock);
 }
 

@@ -1,4 +1,4 @@
-/* Asking for secrets on the terminal: each once per process. */
+/* Asking for secrets on the terminal, and warning: each once per process. */
 #ifndef NESTOR_CLI_ASK_H
 #define NESTOR_CLI_ASK_H
 
@@ -16,10 +16,12 @@ struct answer {
 struct asking {
     struct asker asker; /* what drivers get */
     const struct context *ctx;
-    pthread_mutex_t lock; /* one question at a time; for all below */
+    pthread_mutex_t lock; /* one at a time; for all below */
     struct progress *board;
     struct answer *answers;
     size_t n;
+    char **warnings; /* that were said */
+    size_t nwarnings;
 };
 
 /* ctx is borrowed: a question ends with it. */

@@ -80,6 +80,7 @@ void help_print(FILE *out);
 void help_print_command(const struct cli_command *command, FILE *out);
 void help_print_markdown(FILE *out); /* docs/cli.md */
 void error_print(const struct error *err, bool color, FILE *out);
+void warning_print(const char *text, bool color, FILE *out);
 int exit_code_of(const struct error *err);
 
 /* What to do about a word that is none of these: "did you mean 'list'? There are: list, build, rm". Returns -1. */

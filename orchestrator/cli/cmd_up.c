@@ -93,7 +93,8 @@ static int bring_up(struct session *s, const struct up_options *o, struct error 
     }
     if (session_record(s, err))
         goto out;
-    code = nothing ? NESTOR_DONE : work_run(s, plan, hosts, o->parallel, progress, &result, err);
+    code = nothing ? run_nothing(plan, s->state, err) /* 0: NESTOR_DONE */
+                   : work_run(s, plan, hosts, o->parallel, progress, &result, err);
     asking_board(cli->asking, NULL);
     progress_close(progress);
     progress = NULL;

@@ -30,6 +30,12 @@ void error_print(const struct error *err, bool color, FILE *out) {
     print_part("note", TINT_DIM, err->note, color, out);
 }
 
+void warning_print(const char *text, bool color, FILE *out) {
+    fprintf(out, "%swarning:%s ", tint(color, TINT_WARN), tint_end(color));
+    print_safe(text, out);
+    fputc('\n', out);
+}
+
 int mend_with_words(struct error *err, const char *word, const char *const *words, size_t n) {
     cleanup_buffer struct buffer all = {0};
     const char *near = nearest_word(word, words, n);

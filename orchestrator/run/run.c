@@ -301,6 +301,25 @@ static struct task *make_tasks(const struct run *r) {
     return tasks;
 }
 
+static int put_hosts(struct run *r, struct error *err) {
+    for (size_t i = 0; i < r->inv->nhosts; i++) {
+        const struct inventory_host *h = &r->inv->hosts[i];
+        struct host_record record = {h->name, h->driver->name, h->params, h->nparams, h->asked};
+        if (state_host_put(r->state, r->inv->lab_id, &record, err))
+            return -1;
+    }
+    return 0;
+}
+
+int run_nothing(struct plan *plan, struct state *state, struct error *err) {
+    struct run r = {.plan = plan, .inv = plan->inventory, .state = state};
+    if (state_begin(state, err))
+        return -1;
+    int failed = put_hosts(&r, err) || put_kept(&r, err) || state_commit(state, err);
+    state_rollback(state); /* does nothing after a commit */
+    return failed ? -1 : 0;
+}
+
 static int prepare(struct run *r, struct error *err) {
     const struct inventory *inv = r->inv;
     size_t ntemplates = inv->lab ? inv->lab->ntemplates : 0;
@@ -315,13 +334,7 @@ static int prepare(struct run *r, struct error *err) {
         return -1;
     if (state_begin(r->state, err))
         return -1;
-    int failed = 0;
-    for (size_t i = 0; i < inv->nhosts && !failed; i++) {
-        const struct inventory_host *h = &inv->hosts[i];
-        struct host_record record = {h->name, h->driver->name, h->params, h->nparams, h->asked};
-        failed = state_host_put(r->state, inv->lab_id, &record, err);
-    }
-    if (failed || put_kept(r, err) || state_run_start(r->state, inv->lab_id, r->plan->verb, &r->id, err) ||
+    if (put_hosts(r, err) || put_kept(r, err) || state_run_start(r->state, inv->lab_id, r->plan->verb, &r->id, err) ||
         state_commit(r->state, err)) {
         state_rollback(r->state);
         return -1;

@@ -179,7 +179,7 @@ static void it_takes_the_password_from_where_it_is_said_to_be(void **state) {
     struct world *w = *state;
     struct hypervisor *hv;
     char right[] = "hunter2", wrong[] = "hunter3";
-    struct asker knows = {answer, right}, guesses = {answer, wrong};
+    struct asker knows = {.ask = answer, .data = right}, guesses = {.ask = answer, .data = wrong};
     cleanup_free char *file = xasprintf("%s/secret", w->dir);
     setenv("NESTOR_TEST_EXPECTS", "hunter2", 1);
     world_param(w, "expects.env", "NESTOR_TEST_EXPECTS");

@@ -119,6 +119,7 @@ static void a_question_ends_a_start_that_stands_still(void **state) {
                   "PowerOnVM_Task task running=forever\nquestion box.vm-* \"The disk is full.\" Retry Abort\n");
     MUST_FAIL(f, driver->start(f->hv, &machine.spec, in_time(f), &f->err), ERR_CONFLICT,
               "until somebody answers: The disk is full.", "govc vm.question");
+    assert_false(f->err.retry); /* it would ask the same again */
     vcsim_control(&f->proxy, "");
     MUST(f, driver->start(f->hv, &machine.spec, in_time(f), &f->err));
 }

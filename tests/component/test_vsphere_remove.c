@@ -288,6 +288,30 @@ static void the_folder_of_a_machine_that_is_gone_already_is_deleted(void **state
     stop(f);
 }
 
+static void folders_of_several_removals_that_were_cut_are_deleted(void **state) {
+    (void)state;
+    for (int anew = 0; anew < 2; anew++) {
+        struct vsphere_machine m, near;
+        struct vsphere_fixture *f = start(true, "vcsim_template gh-template with-disk");
+        vsphere_machine_init(&near, "vm-01234567", "gh-template"); /* "box.vm-01234567-01234567" */
+        MUST(f, create(f, &near));
+        vsphere_machine_init(&m, "vm", "gh-template");
+        for (int i = 0; i < 3; i++) {
+            MUST(f, create(f, &m));
+            free(vcsim_run(&f->vcsim, "govc vm.unregister box.vm-01234567"));
+            VSPHERE_OPEN(f, "inventory.network=VM Network");
+        }
+        cleanup_free char *before = vcsim_run(&f->vcsim, "govc datastore.ls | grep -c '^box.vm-01234567'");
+        assert_int_equal(atoi(before), 4);
+        if (anew)
+            MUST(f, create(f, &m));
+        MUST(f, take_away(f, &m));
+        cleanup_free char *after = vcsim_run(&f->vcsim, "govc datastore.ls | grep '^box.vm-'");
+        assert_string_equal(after, "box.vm-01234567-01234567\n");
+        stop(f);
+    }
+}
+
 static void files_that_lie_elsewhere_are_not_deleted(void **state) {
     (void)state;
     struct vsphere_machine m;
@@ -319,6 +343,7 @@ int main(void) {
         cmocka_unit_test(a_copy_made_by_hand_is_left_alone),
         cmocka_unit_test(hostile_tags_are_nobodys),
         cmocka_unit_test(the_folder_of_a_machine_that_is_gone_already_is_deleted),
+        cmocka_unit_test(folders_of_several_removals_that_were_cut_are_deleted),
         cmocka_unit_test(files_that_lie_elsewhere_are_not_deleted),
     };
     return cmocka_run_group_tests_name("vsphere remove", tests, NULL, NULL);

@@ -570,6 +570,31 @@ static void session_that_ends_meanwhile_is_replaced(void **state) {
     assert_int_equal(vim_server_things(c->s, "PropertyFilter"), 1);
 }
 
+static void what_the_server_forgets_is_made_anew(void **state) {
+    struct vim_client *c = *state;
+    static const char *const types[] = {"ListView", "PropertyCollector"};
+    for (int i = 0; i < 2; i++) {
+        struct waiting first, second;
+        char id[24];
+        snprintf(id, sizeof id, "vm-%d", 40 + i);
+        vim_server_add(c->s, "VirtualMachine", id);
+        power(c, 40 + i, "poweredOff");
+        power(c, 1, "poweredOff");
+        start_waiting(&first, c, 1);
+        await_second_look(&first);
+        vim_server_await_waiting(c->s);
+        vim_server_forget(c->s, types[i]);
+        start_waiting(&second, c, 40 + i);
+        await_second_look(&second);
+        vim_server_await_waiting(c->s);
+        power(c, 1, "poweredOn");
+        power(c, 40 + i, "poweredOn");
+        came_true(&first);
+        came_true(&second);
+    }
+    assert_int_equal(vim_server_count(c->s, "Login"), 1);
+}
+
 /* Each call of a wait once in a session that has just ended, and once answered with something broken. */
 static void anything_may_break_at_any_call_of_a_wait(void **state) {
     (void)state;
@@ -632,6 +657,22 @@ static void thing_of_the_server_is_given_back_when_nobody_waits(void **state) {
     came_true(&w);
 }
 
+static void thread_that_rests_hears_of_the_next_wait(void **state) {
+    struct vim_client *c = *state;
+    struct waiting w;
+    c->v->watch->linger_ms = 600000;
+    start_waiting(&w, c, 1);
+    vim_server_await_waiting(c->s);
+    power(c, 1, "poweredOn");
+    came_true(&w);
+    vim_server_set(c->s, "vm-1", "runtime.powerState", "VirtualMachinePowerState", "poweredOff"); /* ends its wait */
+    usleep(20000);                                                                                /* until it rests */
+    start_waiting(&w, c, 1);
+    vim_server_await_waiting(c->s);
+    power(c, 1, "poweredOn");
+    came_true(&w);
+}
+
 static void idle_session_is_kept_alive(void **state) {
     struct vim_client *c = *state;
     struct waiting w;
@@ -672,10 +713,12 @@ int main(void) {
         test(lost_connection_is_repaired),
         test(change_while_the_connection_is_lost_is_seen),
         test(session_that_ends_meanwhile_is_replaced),
+        test(what_the_server_forgets_is_made_anew),
         cmocka_unit_test(anything_may_break_at_any_call_of_a_wait),
         test(server_that_cannot_wait_is_told),
         test(server_that_fails_each_wait_is_not_hammered),
         test(thing_of_the_server_is_given_back_when_nobody_waits),
+        test(thread_that_rests_hears_of_the_next_wait),
         test(idle_session_is_kept_alive),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -878,6 +878,13 @@ void vim_server_drop_waits(struct vim_server *s) {
     }
 }
 
+void vim_server_forget(struct vim_server *s, const char *type) {
+    LOCKED(s)
+    for (int i = 1; i < s->nviews; i++)
+        if (strcmp(s->views[i].type, type) == 0)
+            remove_thing(s, i);
+}
+
 int vim_server_things(struct vim_server *s, const char *type) {
     int n = 0;
     LOCKED(s)

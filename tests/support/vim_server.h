@@ -120,6 +120,8 @@ void vim_server_task_ends(struct vim_server *s, const char *id, const char *faul
 void vim_server_expire(struct vim_server *s);
 /* The connections that wait for updates are closed. */
 void vim_server_drop_waits(struct vim_server *s);
+/* Loses what it keeps of a type, in the middle of a session: "ListView" ... */
+void vim_server_forget(struct vim_server *s, const char *type);
 /* How many of a type there are at the server: "PropertyFilter" ... */
 int vim_server_things(struct vim_server *s, const char *type);
 /* How many objects the ListView has that is there. */

@@ -219,7 +219,7 @@ static int ask(void *data, const char *prompt, struct buffer *ret, struct error 
 
 static void a_person_is_asked_once_per_handle(void **state) {
     (void)state;
-    const struct asker asker = {ask, NULL};
+    const struct asker asker = {.ask = ask};
     struct hypervisor hv = {.config = {.subject = "host vc", .asker = &asker}, .settings = {.username = "anna"}};
     for (int i = 0; i < 2; i++) {
         cleanup_buffer struct buffer text = {0};

@@ -187,6 +187,7 @@ static int adopt(struct watch *w, const struct collector *c, const struct refs *
     w->nstale = 0;
     note_listed(w, listed->items, listed->n, c->number);
     int rc = updates_start(w, err);
+    w->collector.made = rc == 0;
     wake(w->idle);
     pthread_mutex_unlock(&w->lock);
     return rc;
@@ -243,6 +244,24 @@ static int extend_filter(struct watch *w, struct collector *c, const struct cont
     return 0;
 }
 
+/* One of them is gone, and failed the call: the others are added. If none can be, it is the list that is gone. */
+static int extend_by_halves(struct watch *w, const struct collector *c, const struct refs *add, const struct error *why,
+                            const struct context *ctx, struct error *err) {
+    bool any = false;
+    if (add_existing(w, c, add->items, add->n, ctx, err))
+        return -1;
+    pthread_mutex_lock(&w->lock);
+    for (size_t i = 0; i < add->n; i++) {
+        const struct watcher *one = watch_first(w, &add->items[i]);
+        any = any || !one || one->listed == c->number;
+    }
+    pthread_mutex_unlock(&w->lock);
+    if (any)
+        return 0;
+    *err = *why;
+    return -1;
+}
+
 static int extend_list(struct watch *w, const struct collector *c, const struct context *ctx, struct error *err) {
     cleanup_refs struct refs add = {.n = 0}, remove = {.n = 0};
     struct error why = {0};
@@ -251,14 +270,16 @@ static int extend_list(struct watch *w, const struct collector *c, const struct 
     collect_refs(w, true, &add);
     pthread_mutex_unlock(&w->lock);
     int rc = add.n ? modify_list(w, &c->list, add.items, add.n, &remove, ctx, &why) : 0;
+    bool gone = rc && vim_fault_is(&why, VIM_MANAGED_OBJECT_NOT_FOUND);
     pthread_mutex_lock(&w->lock);
     if (rc == 0)
         note_listed(w, add.items, add.n, c->number);
-    for (size_t i = 0; (rc || add.n == 0) && i < remove.n; i++)
+    /* What was not taken off is tried with the next change, unless that may be what failed this one. */
+    for (size_t i = 0; (add.n == 0 || (rc && !gone)) && i < remove.n; i++)
         watch_mark_stale(w, &remove.items[i]);
     pthread_mutex_unlock(&w->lock);
-    if (rc && vim_fault_is(&why, VIM_MANAGED_OBJECT_NOT_FOUND))
-        return add_existing(w, c, add.items, add.n, ctx, err);
+    if (gone)
+        return extend_by_halves(w, c, &add, &why, ctx, err);
     if (rc)
         *err = why;
     return rc;
@@ -288,7 +309,8 @@ static int turn(struct watch *w, bool *ret_again, const struct context *ctx, str
     struct error why = {0};
     unsigned generation = atomic_load(&w->v->generation);
     int rc = lives(w, &c) ? extend(w, &c, ctx, &why) : make(w, ctx, &why);
-    bool gone = vim_fault_is(&why, VIM_MANAGED_OBJECT_NOT_FOUND); /* not an object: those are dealt with above */
+    /* The list or the collector: objects that are gone are dealt with above. */
+    bool gone = vim_fault_is(&why, VIM_MANAGED_OBJECT_NOT_FOUND);
     *ret_again = rc && (gone || generation != atomic_load(&w->v->generation));
     pthread_mutex_lock(&w->lock);
     if (gone && w->collector.made)
@@ -300,17 +322,23 @@ static int turn(struct watch *w, bool *ret_again, const struct context *ctx, str
 }
 
 static int run(void *data, struct share_batch *batch, const struct context *ctx, struct error *err) {
+    struct watch *w = data;
     bool again = false;
     (void)batch; /* whoever waits is listed: those of the batch are among them */
     for (unsigned turns = 1;; turns++) {
         struct error why = {0};
-        int rc = turn(data, &again, ctx, &why);
+        int rc = turn(w, &again, ctx, &why);
         if (rc == 0)
             return 0;
         if (again && turns < TURNS_MAX && !context_has_ended(ctx))
             continue;
-        *err = why;
-        return -1;
+        if (!vim_fault_is(&why, VIM_MANAGED_OBJECT_NOT_FOUND)) {
+            *err = why;
+            return -1;
+        }
+        /* Nobody may take that for the end of the object that is waited for. */
+        error_set(err, ERR_UNREACHABLE, vim_subject(w->v), "the server loses what it keeps for those who wait");
+        return error_retry(err);
     }
 }
 

@@ -27,16 +27,6 @@ static void tell(struct examination *x, enum finding_kind kind, const char *subj
                                         arena_strdup(&x->arena, buffer_str(&text)), arena_strdup(&x->arena, mend)};
 }
 
-/* --- the connection --- */
-
-static int look_at_trust(struct examination *x, const struct context *ctx, struct error *err) {
-    (void)ctx, (void)err;
-    if (x->hv->settings.trust.insecure)
-        tell(x, FINDING_WARNING, x->hv->config.subject, "pin its certificate: tls: { thumbprint: ... }",
-             "nobody checks who answers there (tls: { insecure: true }): whoever sits in between reads the password");
-    return 0;
-}
-
 /* --- the licence --- */
 
 static const char *const licence_paths[] = {"licenses", NULL};
@@ -271,12 +261,8 @@ static int look_at_network(struct examination *x, const struct context *ctx, str
 
 /* --- all of it --- */
 
-enum look { LOOK_TRUST, LOOK_LICENCE, LOOK_HOSTS, LOOK_NETWORK, LOOK_MAX };
+enum look { LOOK_LICENCE, LOOK_HOSTS, LOOK_NETWORK, LOOK_MAX };
 
-static int take_trust(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
-    (void)hv;
-    return look_at_trust((struct examination *)data + LOOK_TRUST, ctx, err);
-}
 static int take_licence(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
     (void)hv;
     return look_at_licence((struct examination *)data + LOOK_LICENCE, ctx, err);
@@ -291,7 +277,7 @@ static int take_network(struct hypervisor *hv, void *data, const struct context 
 }
 
 int vsphere_examine(struct hypervisor *hv, finding_fn fn, void *data, const struct context *ctx, struct error *err) {
-    static const vsphere_look looks[] = {take_trust, take_licence, take_hosts, take_network, NULL};
+    static const vsphere_look looks[] = {take_licence, take_hosts, take_network, NULL};
     struct examination all[LOOK_MAX];
     if (context_check(ctx, hv->config.subject, "examining it", err))
         return -1;

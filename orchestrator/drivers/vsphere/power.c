@@ -82,7 +82,8 @@ static int do_power(struct hypervisor *hv, const struct tag *tag, const struct m
     soap_free(request);
     if (!failed) {
         failed = await_task(hv, tag, vm, &task, ctx, &why);
-        uncertain = failed && !why.native; /* no fault of the task's: it may go on */
+        /* No fault of the task's: it may go on. One that asks something was ended; again it would ask the same. */
+        uncertain = failed && !vim_fault_any(&why) && why.code != ERR_CONFLICT;
     }
     return failed ? vsphere_vm_failed(hv, tag, uncertain, &why, err) : 0;
 }

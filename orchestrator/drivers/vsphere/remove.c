@@ -20,13 +20,6 @@ static char *folder_of(const char *vmx) {
     return xstrndup(vmx, (size_t)(slash - vmx));
 }
 
-/* A folder that nestor had made for that machine: the server may have added a number to the name. */
-static bool is_own_folder(const struct tag *tag, const char *folder) {
-    cleanup_free char *native = machine_native_name(tag->lab_id, tag->path);
-    const char *name = strstr(folder, "] ");
-    return name && strncmp(name + 2, native, strlen(native)) == 0 && !strchr(name, '/') && !strstr(name, "..");
-}
-
 int vsphere_folder_of(struct hypervisor *hv, const struct tag *tag, const struct moref *vm, char **ret,
                       const struct context *ctx, struct error *err) {
     cleanup_vim_object struct vim_object object = {0};
@@ -34,32 +27,13 @@ int vsphere_folder_of(struct hypervisor *hv, const struct tag *tag, const struct
         return -1;
     cleanup_free char *vmx = xml_text_new(vim_property(&object, "config.files.vmPathName"));
     cleanup_free char *folder = vmx ? folder_of(vmx) : NULL;
-    if (!folder || !is_own_folder(tag, folder)) {
+    if (!folder || !vsphere_is_own_folder(tag, folder)) {
         error_set(err, ERR_CONFLICT, tag->path, "its files are in %s, which nestor did not make for it",
                   folder ? folder : "no folder of their own");
         return error_mend(err, "remove this VM by hand, but not the disk its own is a child of");
     }
     *ret = steal_ptr(&folder);
     return 0;
-}
-
-static int delete_folder(struct hypervisor *hv, const struct tag *tag, const char *folder, const struct context *ctx,
-                         struct error *err) {
-    const struct vsphere_datacenter *dc;
-    struct error why = {0};
-    if (vsphere_datacenter(hv, &dc, ctx, err))
-        return -1;
-    struct soap_request *request = soap_new("DeleteDatastoreFile_Task", &vim_service(hv->vim)->file_manager);
-    soap_text(request, "name", folder);
-    soap_ref(request, "datacenter", &dc->ref);
-    int failed = vsphere_vm_do(hv, tag, request, NULL, ctx, &why);
-    soap_free(request);
-    if (!failed || vim_fault_is(&why, VIM_FILE_NOT_FOUND))
-        return 0;
-    error_context(&why, "deleting %s", folder);
-    if (err)
-        *err = why;
-    return -1;
 }
 
 static int unregister(struct hypervisor *hv, const struct tag *tag, const struct moref *vm, const struct context *ctx,
@@ -84,20 +58,17 @@ static int destroy(struct hypervisor *hv, const struct tag *tag, const struct mo
     return failed;
 }
 
-/* The folder has another name when that of an earlier machine was still there: of one whose removal was cut. */
+/* 1: its folder had another name than its own, so an earlier one was still there when it was made. */
 static int unregister_and_delete(struct hypervisor *hv, const struct tag *tag, const struct moref *vm,
                                  const struct context *ctx, struct error *err) {
     cleanup_free char *folder = NULL, *native = machine_native_name(tag->lab_id, tag->path);
     if (vsphere_folder_of(hv, tag, vm, &folder, ctx, err) || unregister(hv, tag, vm, ctx, err) ||
-        delete_folder(hv, tag, folder, ctx, err))
+        vsphere_delete_folder(hv, tag, folder, ctx, err))
         return -1;
-    if (strcmp(strstr(folder, "] ") + 2, native) == 0)
-        return 0;
-    cleanup_free char *earlier = xasprintf("%.*s %s", (int)(strstr(folder, "] ") - folder + 1), folder, native);
-    return delete_folder(hv, tag, earlier, ctx, err);
+    return strcmp(strstr(folder, "] ") + 2, native) != 0;
 }
 
-/* off: known to be; else its power is cut first. 1: it was gone. */
+/* off: known to be; else its power is cut first. 1: folders of it may be left: it was gone, or there were several. */
 static int remove_vm(struct hypervisor *hv, const struct tag *tag, const struct moref *vm, bool off, bool keeps_disks,
                      const struct context *ctx, struct error *err) {
     struct error why = {0};
@@ -105,8 +76,9 @@ static int remove_vm(struct hypervisor *hv, const struct tag *tag, const struct 
         error_clear(&why);
         if (!off && vsphere_power_off(hv, tag, vm, ctx, &why))
             break;
-        if ((keeps_disks ? unregister_and_delete(hv, tag, vm, ctx, &why) : destroy(hv, tag, vm, ctx, &why)) == 0)
-            return 0;
+        int rc = keeps_disks ? unregister_and_delete(hv, tag, vm, ctx, &why) : destroy(hv, tag, vm, ctx, &why);
+        if (rc >= 0)
+            return rc;
         if (!off || !vim_fault_is(&why, VIM_INVALID_POWER_STATE))
             break;
         off = false; /* somebody has started it */
@@ -119,31 +91,21 @@ static int remove_vm(struct hypervisor *hv, const struct tag *tag, const struct 
     return -1;
 }
 
-/* Where the folder of a machine that is gone would be. No datastore, no folder. */
-static int delete_leftover(struct hypervisor *hv, const struct tag *tag, const struct context *ctx, struct error *err) {
-    struct moref datastore;
-    struct error ignored = {0};
-    cleanup_free char *native = machine_native_name(tag->lab_id, tag->path);
-    if (vsphere_place(hv, PLACE_DATASTORE, &datastore, ctx, &ignored))
-        return context_check(ctx, tag->path, "removing it", err);
-    cleanup_free char *folder = xasprintf("[%s] %s", hv->datastore_name, native);
-    return delete_folder(hv, tag, folder, ctx, err);
-}
-
 int vsphere_remove(struct hypervisor *hv, const struct tag *tag, const struct context *ctx, struct error *err) {
     struct vm vm;
     cleanup_free struct moref *all = NULL;
     size_t n = 0;
-    if (vsphere_vm_all(hv, tag, &all, &n, ctx, err) || vsphere_vm_find(hv, tag, &vm, ctx, err))
+    if (vsphere_vm_find(hv, tag, &vm, ctx, err) || (!vm.there && vsphere_await_making(hv, tag, ctx, err)) ||
+        vsphere_vm_all(hv, tag, &all, &n, ctx, err) || vsphere_vm_find(hv, tag, &vm, ctx, err))
         return -1;
-    bool off = vm.power == POWER_OFF && !vm.suspended, gone = n == 0;
+    bool off = vm.power == POWER_OFF && !vm.suspended, leftovers = n == 0;
     for (size_t i = 0; i < n; i++) {
         int rc = remove_vm(hv, tag, &all[i], off && i == 0, !hv->vcenter || vm.detached, ctx, err);
         if (rc < 0)
             return -1;
-        gone = gone || rc > 0;
+        leftovers = leftovers || rc > 0;
     }
-    if (gone && !hv->vcenter && delete_leftover(hv, tag, ctx, err))
+    if (leftovers && !hv->vcenter && vsphere_delete_leftovers(hv, tag, ctx, err))
         return -1;
     vsphere_vm_keep(hv, tag, &(struct vm){0});
     return 0;

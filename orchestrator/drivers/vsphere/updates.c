@@ -175,7 +175,7 @@ static void rest(struct listener *l) {
     else if ((left = l->idle_since + w->linger_ms - now) <= 0) {
         struct collector c = w->collector;
         struct context ctx = {.deadline = DEADLINE_NEVER, .cancel = &w->abort};
-        w->collector.made = false;
+        w->collector = (struct collector){.made = false};
         pthread_mutex_unlock(&w->lock);
         collector_destroy(w, &c, &ctx);
         pthread_mutex_lock(&w->lock);

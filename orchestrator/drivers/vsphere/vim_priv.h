@@ -7,8 +7,8 @@
  *   object.c     an object's properties as a small document
  *   retrieve.c   one RetrievePropertiesEx to its end: pages, repetition; wanted.c: of known objects
  *   read.c       single reads, shared; bulk.c: many objects
- *   watch.c      waiting for an object; collector.c: the server's side of it; updates.c: the thread that hears of
- * changes task.c       tasks
+ *   watch.c      waiting for an object: watch_priv.h
+ *   task.c       tasks
  */
 #ifndef DRIVERS_VSPHERE_VIM_PRIV_H
 #define DRIVERS_VSPHERE_VIM_PRIV_H

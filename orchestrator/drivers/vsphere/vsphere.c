@@ -32,7 +32,7 @@ static const struct driver_param params[] = {
 };
 
 static void init_onces(struct hypervisor *hv) {
-    struct once *all[] = {&hv->datacenter_once, &hv->compute_once, &hv->network_once, &hv->vms_once};
+    struct once *all[] = {&hv->datacenter_once, &hv->compute_once, &hv->network_once, &hv->vms_once, &hv->making_once};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         once_init(all[i]);
     for (int i = 0; i < PLACE_MAX; i++)
@@ -40,7 +40,7 @@ static void init_onces(struct hypervisor *hv) {
 }
 
 static void destroy_onces(struct hypervisor *hv) {
-    struct once *all[] = {&hv->datacenter_once, &hv->compute_once, &hv->network_once, &hv->vms_once};
+    struct once *all[] = {&hv->datacenter_once, &hv->compute_once, &hv->network_once, &hv->vms_once, &hv->making_once};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         once_destroy(all[i]);
     for (int i = 0; i < PLACE_MAX; i++)
@@ -83,6 +83,14 @@ static int connect_to(struct hypervisor *hv, const struct context *ctx, struct e
     return 0;
 }
 
+static void warn_of_trust(const struct hypervisor *hv) {
+    const struct asker *asker = hv->config.asker;
+    if (hv->settings.trust.insecure && asker && asker->warn)
+        asker->warn(asker->data, hv->config.subject,
+                    "nobody checks who answers there (tls: { insecure: true }): whoever sits in between reads the "
+                    "password; pin its certificate: tls: { thumbprint: ... }");
+}
+
 static int vsphere_open(const struct hypervisor_config *config, struct hypervisor **ret, const struct context *ctx,
                         struct error *err) {
     struct vsphere_settings settings;
@@ -93,6 +101,7 @@ static int vsphere_open(const struct hypervisor_config *config, struct hyperviso
     hv->settings = settings;
     pthread_mutex_init(&hv->lock, NULL);
     init_onces(hv);
+    warn_of_trust(hv);
     if (connect_to(hv, ctx, err)) {
         vsphere_close(hv);
         return -1;

@@ -8,6 +8,7 @@
  *   machines.c                what is there of ours: tag -> reference, one bulk read per handle
  *   template.c clone.c child_disk.c   what is cloned, and how: vCenter's CloneVM, a bare ESXi's child disks
  *   expose.c power.c address.c remove.c   one operation each
+ *   making.c leftovers.c      what was cut: machines a killed nestor still has made, folders of half a removal
  *   network.c check.c         port groups; can it nest, is there room
  *   vsphere.c                 the table, open and close
  */

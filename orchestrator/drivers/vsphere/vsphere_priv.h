@@ -236,6 +236,23 @@ int vsphere_address(struct hypervisor *hv, const struct machine_spec *spec, stru
                     const struct context *ctx, struct error *err);
 int vsphere_remove(struct hypervisor *hv, const struct tag *tag, const struct context *ctx, struct error *err);
 
+/* --- leftovers.c: folders on an ESXi's datastore --- */
+
+/* Whether "[datastore] FOLDER" is one that nestor had made for that machine. */
+bool vsphere_is_own_folder(const struct tag *tag, const char *folder);
+/* One that is gone is fine. */
+int vsphere_delete_folder(struct hypervisor *hv, const struct tag *tag, const char *folder, const struct context *ctx,
+                          struct error *err) NESTOR_CHECKED;
+/* All that were made for it, once it has no VM any more. */
+int vsphere_delete_leftovers(struct hypervisor *hv, const struct tag *tag, const struct context *ctx,
+                             struct error *err) NESTOR_CHECKED;
+
+/* --- making.c --- */
+
+/* Once per handle: what is being made on the server when this is called for the first time has been made. */
+int vsphere_await_making(struct hypervisor *hv, const struct tag *tag, const struct context *ctx,
+                         struct error *err) NESTOR_CHECKED;
+
 /* "[datastore] FOLDER", the machine's own; the caller frees it. ERR_CONFLICT when it is not one nestor had made. */
 int vsphere_folder_of(struct hypervisor *hv, const struct tag *tag, const struct moref *vm, char **ret,
                       const struct context *ctx, struct error *err) NESTOR_CHECKED;
@@ -289,7 +306,7 @@ struct hypervisor {
     void *vms;                          /* machines.c: a tsearch(3) tree */
     int64_t vms_clock;
 
-    struct once datacenter_once, compute_once, network_once, vms_once, place_once[PLACE_MAX];
+    struct once datacenter_once, compute_once, network_once, vms_once, making_once, place_once[PLACE_MAX];
     struct vsphere_datacenter datacenter;
     struct vsphere_compute compute;
     struct vsphere_network network;

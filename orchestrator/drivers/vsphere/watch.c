@@ -39,7 +39,8 @@ static void join(struct watch *w, struct watcher *one) {
     struct watcher **bucket = watch_bucket(w, one->ref);
     one->next = *bucket;
     *bucket = one;
-    w->n++;
+    if (w->n++ == 0)
+        wake(w->idle); /* the thread may be resting */
     add_set(w, one->set);
     pthread_mutex_unlock(&w->lock);
 }

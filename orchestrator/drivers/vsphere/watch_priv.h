@@ -2,10 +2,12 @@
  *
  *   watch.c      a waiting caller: reads its object, looks, has it put on the list, waits, takes over what changed. All
  *                calls that can fail are made here, on callers' threads and in their contexts
+ *
  *   collector.c  what the server keeps for us: a PropertyCollector with one filter over one ListView. Made, extended
- * and made anew by one caller for all that wait (share.h) updates.c    the thread that hears of changes:
- * WaitForUpdatesEx on a connection of its own. It hands changes to the callers, and tells them when the collector is
- * lost
+ *                and made anew by one caller for all that wait (share.h)
+ *
+ *   updates.c    the thread that hears of changes: WaitForUpdatesEx on a connection of its own. It hands changes to the
+ *                callers, and tells them when the collector is lost
  *
  * Nothing depends on how soon a server notices a longer list: each object is read once more after it was listed, and
  * whatever an update does not tell plainly leads to one more (shared) read.

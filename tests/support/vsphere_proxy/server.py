@@ -1,4 +1,5 @@
 """The proxy: TLS on both sides, a thread per client connection, and what happens to a call on its way."""
+import functools
 import socket
 import sys
 import threading
@@ -213,7 +214,7 @@ class Server:
                 return own[0], xml, own[1]
             status, headers, body = self._forward(call, upstream, call.message.body)
         finally:
-            if not refused:
+            if not refused and not call.task:
                 parts.strict.answered(call.request)
         if status == "200":
             body = self._understood(call, headers, body)
@@ -223,7 +224,8 @@ class Server:
         """(status, body) of calls that the proxy answers itself, else None."""
         parts, request, method = self.parts, call.request, call.method
         if "task" in actions:
-            ref, body = parts.tasks.begin(request, call.message.body, actions["task"], actions.get("fault"))
+            done = functools.partial(parts.strict.answered, request)  # until then its name is taken
+            ref, body = parts.tasks.begin(request, call.message.body, actions["task"], actions.get("fault"), done)
             call.task = ref[1]
             return "200", body
         if method in ("WaitForUpdatesEx", "WaitForUpdates"):

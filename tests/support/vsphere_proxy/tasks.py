@@ -27,9 +27,9 @@ def _stamp(at):
 
 
 class Task:
-    def __init__(self, ref, request, plan, fault):
+    def __init__(self, ref, request, plan, fault, done):
         """fault: "TYPE" or "TYPE:message" it fails with, or (type, message, detail), or None."""
-        self.ref, self.plan, self.fault = ref, plan, fault
+        self.ref, self.plan, self.fault, self.done = ref, plan, fault, done
         self.method, self.entity = request.method, request.this
         self.begun = time.time()
         self.ends = self.begun + plan.queued + plan.running
@@ -38,6 +38,8 @@ class Task:
     def end(self, state, result=None, error=None, cancelled=False):
         if not self.ended:
             self.ended = state, result, error, cancelled, time.time()
+            if self.done:
+                self.done()
 
     def state(self):
         if self.ended:
@@ -88,9 +90,9 @@ class Tasks:
         self.lock = threading.Lock()
         self.known = {}  # ref -> Task
 
-    def begin(self, request, body, plan, fault):
-        """Answers an X_Task call with a task that goes as planned: (reference, the reply's body)."""
-        task = Task(self.inventory.new_task(), request, plan, fault)
+    def begin(self, request, body, plan, fault, done=None):
+        """Answers an X_Task call with a task that goes as planned: (reference, the reply's body). done(): at its end."""
+        task = Task(self.inventory.new_task(), request, plan, fault, done)
         with self.lock:
             self.known[task.ref] = task
         if plan.early:
