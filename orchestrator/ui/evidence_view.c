@@ -42,11 +42,11 @@ static void put_probe(const struct probe *p, const struct glyphs *g, bool utf8, 
 }
 
 void evidence_print(const char *path, const struct evidence *e, bool color, FILE *out) {
-    char when[21];
+    char when[32];
     bool utf8 = terminal_is_utf8();
     const struct glyphs *g = glyphs_get(utf8);
     cleanup_buffer struct buffer text = {0};
-    clock_iso8601(e->checked_at, when);
+    time_format(e->checked_at, when);
     buffer_puts(&text, tint(color, TINT_BOLD));
     text_put_safe(&text, path, TEXT_NO_LIMIT, utf8);
     buffer_printf(&text, "%s: %s", tint_end(color), tint(color, e->verified ? TINT_GOOD : TINT_BAD));

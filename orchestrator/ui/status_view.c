@@ -1,6 +1,5 @@
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "ui/text.h"
 #include "ui/tree.h"
@@ -24,14 +23,11 @@ static const char *state_word(const struct machine_view *m) {
 
 /* Of today only the time, else the date, too. */
 static void put_when(struct buffer *out, int64_t unix_seconds) {
-    char text[32] = "";
-    struct tm then, now;
-    time_t t = (time_t)unix_seconds, n = (time_t)clock_unix();
-    if (!localtime_r(&t, &then) || !localtime_r(&n, &now))
-        return;
-    bool today = then.tm_yday == now.tm_yday && then.tm_year == now.tm_year;
-    strftime(text, sizeof text, today ? "%H:%M:%S" : "%Y-%m-%d %H:%M", &then);
-    buffer_puts(out, text);
+    char then[32], now[32];
+    time_format(unix_seconds, then);
+    time_format(clock_unix(), now);
+    size_t date = strcspn(then, " ");
+    buffer_puts(out, strncmp(then, now, date) == 0 && then[date] ? then + date + 1 : then);
 }
 
 static enum tint put_nesting(const struct machine_view *m, struct buffer *out) {
@@ -137,8 +133,10 @@ static void put_row(const struct table *t, size_t node, struct buffer *out) {
     end_line(out);
     if (m->failure[0])
         put_remark(t, node, TINT_BAD, "", m->failure, out);
+    if (m->mend[0])
+        put_remark(t, node, TINT_NONE, "mend: ", m->mend, out);
     const struct reason *reason = m->checked && !m->verified ? reason_find(m->reason) : NULL;
-    if (reason) {
+    if (reason && !(m->mend[0] && strstr(m->failure, reason->meaning))) { /* else it has just been told */
         put_remark(t, node, TINT_NONE, "", reason->meaning, out);
         put_remark(t, node, TINT_NONE, "mend: ", reason->mend, out);
     }
@@ -195,6 +193,8 @@ static json_t *machine_json(const struct machine_view *m) {
     json_object_set_new(json, "state", json_string(m->state));
     json_object_set_new(json, "ready", json_boolean(m->ready));
     json_object_set_new(json, "address", text_json_or_null(m->address));
+    json_object_set_new(json, "failure", text_json_or_null(m->failure));
+    json_object_set_new(json, "mend", text_json_or_null(m->mend));
     json_object_set_new(json, "nesting", nesting_json(m));
     return json;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 
 #include "ui/ui.h"
 
@@ -157,6 +158,11 @@ size_t text_columns(const char *text) {
     return columns;
 }
 
+const char *text_after_subject(const char *text, const char *subject) {
+    size_t n = strlen(subject);
+    return strncmp(text, subject, n) == 0 && strncmp(text + n, ": ", 2) == 0 ? text + n + 2 : text;
+}
+
 static size_t count_lines(const char *text) {
     size_t n = 0;
     for (; *text; text += strcspn(text, "\n"), text += *text == '\n')
@@ -197,6 +203,13 @@ const char *tint(bool color, enum tint tint) {
 }
 
 const char *tint_end(bool color) { return color ? "\033[0m" : ""; }
+
+void time_format(int64_t unix_seconds, char out[32]) {
+    struct tm tm;
+    time_t t = (time_t)unix_seconds;
+    if (!localtime_r(&t, &tm) || strftime(out, 32, "%Y-%m-%d %H:%M:%S %z", &tm) == 0)
+        out[0] = '\0';
+}
 
 void bytes_format(uint64_t bytes, char out[24]) {
     static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB"};
