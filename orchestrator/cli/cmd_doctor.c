@@ -78,7 +78,9 @@ static void tell(struct doctor *d, enum verdict v, const char *what, const char 
 }
 
 static void tell_error(struct doctor *d, enum verdict v, const char *what, const struct error *why) {
-    tell(d, v, what, why->mend, "%s%s%s", why->subject, why->subject[0] ? ": " : "", why->cause);
+    bool about_it = strcmp(why->subject, what) == 0;
+    tell(d, v, what, why->mend, "%s%s%s", about_it ? "" : why->subject, about_it || !why->subject[0] ? "" : ": ",
+         why->cause);
 }
 
 /* --- this machine --- */

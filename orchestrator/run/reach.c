@@ -417,7 +417,7 @@ struct goal {
 static int gave_up(const struct goal *goal, const char *path, const struct error *last, struct error *err) {
     error_set(err, ERR_TIMEOUT, path, "it did not answer %s in time; the last try said: %s", goal->over, last->cause);
     error_retry(err);
-    return error_mend(err, "see its console in 'nestor status'; a slow host may need a longer 'timeouts: { boot: }'");
+    return error_mend(err, "see 'nestor console %s'; a slow host may need a longer 'timeouts: { boot: }'", path);
 }
 
 static int pass_on(const struct error *why, struct error *err) {

@@ -116,6 +116,7 @@ expect_err "box/kvm2: verify begins"
     fail "one waited for the other"
 expect_err "box/kvm1: verify failed"
 expect_out "error: box/kvm1: it did not answer over SSH in time; the last try said: injected fault: connect"
+expect_out "mend: see 'nestor console box/kvm1'; a slow host may need a longer"
 expect_out "error: box/kvm2: it did not answer"
 write_faults "connect box/kvm1 unreachable"
 nestor verify box --json --quiet

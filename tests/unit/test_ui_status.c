@@ -55,20 +55,21 @@ static void print(void *data, FILE *out) { status_print(data, false, out); }
 static void a_lab_is_a_tree_with_states_addresses_and_evidence(void **state) {
     (void)state;
     cleanup_free char *text = ui_capture(print, (void *)&lab);
-    assert_string_equal(text, "lab  failed  2 of 6 machines ready\n"
-                              "\n"
-                              "  MACHINE  STATE    ADDRESS            TEMPLATE  NESTING\n"
-                              "  kvm1     ready    127.0.0.1:40001    tiny      svm verified 2023-11-14 23:13:20 +0100\n"
-                              "  ├─ web1  ready    192.168.122.10:22  tiny\n"
-                              "  ├─ web2  failed   –                  tiny\n"
-                              "  │     it ended: ?[2Jpanic second\n"
-                              "  │     mend: see why: ?]0;x\n"
-                              "  └─ old   absent   –                  tiny\n"
-                              "  kvm2     running  –                  tiny      not verified: dev-kvm-missing "
-                              "2023-11-14 23:13:20 +0100\n"
-                              "     /dev/kvm is missing in the guest or cannot be opened\n"
-                              "     mend: check the kvm modules and the permissions of /dev/kvm in the guest\n"
-                              "  kvm3     stopped  –                  tiny      preferred, not checked\n");
+    assert_string_equal(text,
+                        "lab  failed  2 of 6 machines ready\n"
+                        "\n"
+                        "  MACHINE  STATE    ADDRESS            TEMPLATE  NESTING\n"
+                        "  kvm1     ready    127.0.0.1:40001    tiny      svm verified 2023-11-14 23:13:20 +0100\n"
+                        "  ├─ web1  ready    192.168.122.10:22  tiny\n"
+                        "  ├─ web2  failed   –                  tiny\n"
+                        "  │     it ended: ?[2Jpanic second\n"
+                        "  │     mend: see why: ?]0;x\n"
+                        "  └─ old   absent   –                  tiny\n"
+                        "  kvm2     running  –                  tiny      not verified: dev-kvm-missing "
+                        "2023-11-14 23:13:20 +0100\n"
+                        "     /dev/kvm is missing in the guest or cannot be opened\n"
+                        "     mend: check the kvm modules and the permissions of /dev/kvm in the guest\n"
+                        "  kvm3     stopped  –                  tiny      preferred, not checked\n");
     ui_assert_harmless(text);
 }
 
@@ -126,22 +127,28 @@ static void a_lab_without_machines_is_shown(void **state) {
 static const char *const expected_json =
     "{\"lab\": \"lab\", \"state\": \"failed\", \"machines\": ["
     "{\"path\": \"lab/kvm1\", \"level\": 1, \"driver\": \"qemu\", \"template\": \"tiny\", \"state\": \"running\","
-    " \"ready\": true, \"address\": \"127.0.0.1:40001\", \"failure\": null, \"mend\": null, \"nesting\": {\"wanted\": \"required\", \"verified\": true,"
+    " \"ready\": true, \"address\": \"127.0.0.1:40001\", \"failure\": null, \"mend\": null, \"nesting\": {\"wanted\": "
+    "\"required\", \"verified\": true,"
     " \"flag\": \"svm\", \"reason\": null, \"checked_at\": \"2023-11-14T22:13:20Z\"}},"
     "{\"path\": \"lab/kvm1/web1\", \"level\": 2, \"driver\": \"libvirt\", \"template\": \"tiny\", \"state\": "
-    "\"running\", \"ready\": true, \"address\": \"192.168.122.10:22\", \"failure\": null, \"mend\": null, \"nesting\": {\"wanted\": \"off\","
+    "\"running\", \"ready\": true, \"address\": \"192.168.122.10:22\", \"failure\": null, \"mend\": null, \"nesting\": "
+    "{\"wanted\": \"off\","
     " \"verified\": null, \"flag\": null, \"reason\": null, \"checked_at\": null}},"
     "{\"path\": \"lab/kvm1/web2\", \"level\": 2, \"driver\": \"qemu\", \"template\": \"tiny\", \"state\": \"failed\","
-    " \"ready\": false, \"address\": null, \"failure\": \"it ended: \\u001b[2Jpanic\\rsecond\", \"mend\": \"see why: \\u001b]0;x\", \"nesting\": {\"wanted\": \"off\", \"verified\": null, \"flag\": null,"
+    " \"ready\": false, \"address\": null, \"failure\": \"it ended: \\u001b[2Jpanic\\rsecond\", \"mend\": \"see why: "
+    "\\u001b]0;x\", \"nesting\": {\"wanted\": \"off\", \"verified\": null, \"flag\": null,"
     " \"reason\": null, \"checked_at\": null}},"
     "{\"path\": \"lab/kvm2\", \"level\": 1, \"driver\": \"qemu\", \"template\": \"tiny\", \"state\": \"running\","
-    " \"ready\": false, \"address\": null, \"failure\": null, \"mend\": null, \"nesting\": {\"wanted\": \"required\", \"verified\": false, \"flag\": "
+    " \"ready\": false, \"address\": null, \"failure\": null, \"mend\": null, \"nesting\": {\"wanted\": \"required\", "
+    "\"verified\": false, \"flag\": "
     "null, \"reason\": \"dev-kvm-missing\", \"checked_at\": \"2023-11-14T22:13:20Z\"}},"
     "{\"path\": \"lab/kvm3\", \"level\": 1, \"driver\": \"qemu\", \"template\": \"tiny\", \"state\": \"stopped\","
-    " \"ready\": false, \"address\": null, \"failure\": null, \"mend\": null, \"nesting\": {\"wanted\": \"preferred\", \"verified\": null, \"flag\": "
+    " \"ready\": false, \"address\": null, \"failure\": null, \"mend\": null, \"nesting\": {\"wanted\": \"preferred\", "
+    "\"verified\": null, \"flag\": "
     "null, \"reason\": null, \"checked_at\": null}},"
     "{\"path\": \"lab/kvm1/old\", \"level\": 2, \"driver\": \"qemu\", \"template\": \"tiny\", \"state\": \"absent\","
-    " \"ready\": false, \"address\": null, \"failure\": null, \"mend\": null, \"nesting\": {\"wanted\": \"off\", \"verified\": null, \"flag\": null,"
+    " \"ready\": false, \"address\": null, \"failure\": null, \"mend\": null, \"nesting\": {\"wanted\": \"off\", "
+    "\"verified\": null, \"flag\": null,"
     " \"reason\": null, \"checked_at\": null}}]}";
 
 static void json_keeps_its_promise_to_scripts(void **state) {
