@@ -107,6 +107,8 @@ int session_view(struct session *s, struct view *ret, struct error *err) {
         const struct row *row = &inv->rows[i];
         const struct machine_record *rec = row->recorded;
         bool running = row->seen == SEEN_ON;
+        char now[80]; /* where it has just been spoken to */
+        reach_address(s->reach, i, now);
         view.lab.machines[i] = (struct machine_view){
             .path = row->path,
             .name = row->name,
@@ -115,7 +117,10 @@ int session_view(struct session *s, struct view *ret, struct error *err) {
             .template = row->template,
             .state = state_of(inv, i),
             .ready = is_ready(inv, row),
-            .address = rec && running ? rec->address : "",
+            .address = !running ? ""
+                       : now[0] ? arena_strdup(&view.arena, now)
+                       : rec    ? rec->address
+                                : "",
             .failure = "",
             .mend = "",
             .hypervisor = row->hypervisor_name,
