@@ -145,7 +145,7 @@ expect_exit 0
 rm -r "$NESTOR_HOME"
 
 begin "a home that OpenSSH's configuration cannot name"
-export NESTOR_HOME="$place/a\"b"
+export NESTOR_HOME="$place/\${b}"
 mkdir "$NESTOR_HOME"
 nestor up box.yaml --yes
 expect_exit 0
