@@ -35,6 +35,7 @@ struct reading {
     const struct events_options *options;
     const char *lab; /* NULL: every lab */
     bool color, utf8;
+    size_t width;          /* of the terminal */
     bool found;            /* there was an entry of it */
     struct buffer *newest; /* a ring of lines; with room 0 they are written at once */
     size_t room, nlines;   /* nlines: all that came */
@@ -80,7 +81,7 @@ static void put_text(struct reading *r, const struct journal_record *j, struct b
     char when[32];
     time_format(j->started_at / 1000, when);
     buffer_printf(out, "%s  %s", when, tint(r->color, tint_of(j->outcome)));
-    text_put_padded(out, unfinished ? "begun" : j->outcome, 9, r->utf8);
+    text_put_padded(out, unfinished ? "begun" : j->outcome, 10, r->utf8);
     buffer_puts(out, tint_end(r->color));
     text_put_padded(out, j->step, 8, r->utf8);
     if (unfinished)
@@ -89,13 +90,10 @@ static void put_text(struct reading *r, const struct journal_record *j, struct b
         buffer_printf(out, "%6.1fs ", (double)(j->ended_at - j->started_at) / 1000);
     buffer_putc(out, ' ');
     /* a host's steps say which lab they were for */
-    if (!strchr(j->path, '/')) {
-        text_put_safe(out, j->lab, TEXT_NO_LIMIT, r->utf8);
-        buffer_puts(out, " on ");
-    }
-    text_put_safe(out, j->path, TEXT_NO_LIMIT, r->utf8);
-    buffer_puts(out, text[0] ? ": " : "");
-    text_put_safe(out, text, TEXT_NO_LIMIT, r->utf8);
+    bool of_host = !strchr(j->path, '/');
+    cleanup_free char *line =
+        xasprintf("%s%s%s%s%s", of_host ? j->lab : "", of_host ? " on " : "", j->path, text[0] ? ": " : "", text);
+    text_put_hanging(out, line, strlen(when) + 29, r->width, r->utf8);
     buffer_putc(out, '\n');
 }
 
@@ -220,7 +218,8 @@ static int run(struct cli *cli, const void *opts, int argc, char **argv, struct 
     struct state *state = NULL;
     if (!home || (argc && lab_named(cli, argv[0], &lab, err)) || state_open(home, &state, err))
         return -1;
-    struct reading r = {.options = opts, .lab = lab, .color = cli->color, .utf8 = terminal_is_utf8()};
+    struct reading r = {
+        .options = opts, .lab = lab, .color = cli->color, .utf8 = terminal_is_utf8(), .width = text_width(stdout)};
     int code = show(&r, state, &cli->ctx, err);
     state_close(state);
     return code;

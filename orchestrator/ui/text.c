@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "ui/ui.h"
 
@@ -156,6 +157,43 @@ size_t text_columns(const char *text) {
         columns += width < 0 ? 1 : (size_t)width;
     }
     return columns;
+}
+
+size_t text_width(FILE *out) {
+    unsigned columns, lines;
+    if (!isatty(fileno(out)))
+        return TEXT_NO_LIMIT;
+    terminal_size(fileno(out), &columns, &lines);
+    return columns;
+}
+
+static void break_line(struct buffer *out, size_t indent) {
+    while (out->len && out->data[out->len - 1] == ' ')
+        out->data[--out->len] = '\0';
+    buffer_printf(out, "\n%*s", (int)indent, "");
+}
+
+void text_put_wrapped(struct buffer *out, const char *text, size_t column, size_t indent, size_t width, bool utf8) {
+    while (*text) {
+        size_t len = strcspn(text, " \n");
+        cleanup_free char *word = xstrndup(text, len);
+        size_t columns = text_columns(word);
+        if (column > indent && columns > width - (column < width ? column : width)) {
+            break_line(out, indent);
+            column = indent;
+        }
+        column += text_put_safe(out, word, TEXT_NO_LIMIT, utf8);
+        for (text += len; *text == ' ' || *text == '\n'; text++, column++)
+            buffer_putc(out, ' ');
+    }
+}
+
+#define LEAST_ROOM 24
+#define DEEP_INDENT 8
+
+void text_put_hanging(struct buffer *out, const char *text, size_t column, size_t width, bool utf8) {
+    bool has_room = column < width && width - column >= LEAST_ROOM;
+    text_put_wrapped(out, text, column, has_room ? column : DEEP_INDENT, width, utf8);
 }
 
 const char *text_after_subject(const char *text, const char *subject) {
