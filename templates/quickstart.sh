@@ -10,9 +10,12 @@ say "1/4 Packages: compiler, libraries, QEMU, image tools"
 sh templates/install-packages.sh build run images
 
 say "2/4 Building nestor (build/nestor)"
-cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo >build.log 2>&1 &&
-    cmake --build build >>build.log 2>&1 || { cat build.log; rm -f build.log; exit 1; }
-rm -f build.log
+mkdir -p build
+if ! { cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo && cmake --build build; } >build/build.log 2>&1; then
+    tail -n 30 build/build.log >&2
+    echo "nestor could not be built; these are the last lines of $PWD/build/build.log" >&2
+    exit 1
+fi
 
 say "3/4 Images: the guest hypervisor debian-kvm and the nested guest tiny (once; some minutes, then cached)"
 build/nestor image build debian-kvm

@@ -36,6 +36,10 @@ void buffer_vprintf(struct buffer *b, const char *fmt, va_list ap);
 /* Appends s in single quotes for a POSIX shell. */
 void buffer_put_shell(struct buffer *b, const char *s);
 
+/* The login of a URL, "user:password" of "https://user:password@host/": where it begins in it, and its length in
+ * *ret_len. NULL: it has none. */
+const char *url_login(const char *url, size_t *ret_len);
+
 /* Makes room for n more bytes and returns where they go; the caller then adds to len. NULL past max. */
 char *buffer_reserve(struct buffer *b, size_t n);
 

@@ -191,7 +191,7 @@ struct driver {
      * console as the cause, if it is not running. */
     int (*address)(struct hypervisor *hv, const struct machine_spec *spec, struct endpoint *ret,
                    const struct context *ctx, struct error *err);
-    /* The last bytes of its serial console, printable. */
+    /* The last bytes of its serial console, printable; nothing where none are kept. */
     int (*console)(struct hypervisor *hv, const struct tag *tag, struct buffer *ret, const struct context *ctx,
                    struct error *err);
     /* Machine, disks, seed and whatever else create made are gone when this returns 0. Needs neither the spec nor

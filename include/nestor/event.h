@@ -36,7 +36,7 @@ struct event {
     const char *text;          /* one line, or NULL */
     uint64_t done, total;      /* bytes or steps for EVENT_STEP_PROGRESS; total 0 = unknown */
     int64_t elapsed_ms;        /* for EVENT_STEP_DONE and EVENT_STEP_FAILED */
-    const struct error *error; /* for EVENT_STEP_FAILED */
+    const struct error *error; /* for EVENT_STEP_FAILED; why there is a notice or a warning; or NULL */
 };
 
 /* A receiver. `emit` may be called from any thread; the receiver locks for itself and returns soon. */

@@ -38,6 +38,8 @@ void image_free(struct image *image); /* NULL-safe; frees the struct too */
  * ERR_CONFLICT when a file or the recipe changed since (image_ensure makes it again), ERR_CHECKSUM when the template
  * wants another sum. */
 int image_find(const struct template *t, struct image **ret, struct error *err) NESTOR_CHECKED;
+/* Whether there is a recipe of that name. */
+bool image_has_recipe(const char *name);
 /* Whether image_ensure has something to work with: the image, a recipe, or a source. Builds and downloads nothing.
  * ERR_NOT_FOUND names what is missing. */
 int image_check(const struct template *t, struct error *err) NESTOR_CHECKED;

@@ -104,7 +104,7 @@ struct machine_record {
     const char *status;  /* "creating" "created" "running" "stopped" "failed" "removing" */
     const char *address; /* "127.0.0.1:40001", "" if unknown */
     bool is_ready;
-    const char *failure; /* last error's one-line text, "" */
+    const char *failure; /* last error's one-line text, then, if it has one, '\n' and its mend; "" */
     uint32_t ordinal;    /* order in the lab */
 };
 struct lab_contents {

@@ -120,6 +120,16 @@ void buffer_put_shell(struct buffer *b, const char *s) {
     buffer_putc(b, '\'');
 }
 
+/* RFC 3986, 3.2: the authority ends at a slash, a question mark or a number sign, its login at the last at-sign. */
+const char *url_login(const char *url, size_t *ret_len) {
+    const char *slashes = strstr(url, "://"), *begin = slashes ? slashes + 3 : url;
+    const char *at = slashes ? memrchr(begin, '@', strcspn(begin, "/?#")) : NULL;
+    if (!at)
+        return NULL;
+    *ret_len = (size_t)(at - begin);
+    return begin;
+}
+
 const char *buffer_str(const struct buffer *b) { return b->data ? b->data : ""; }
 
 char *buffer_steal(struct buffer *b) {

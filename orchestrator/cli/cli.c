@@ -44,6 +44,16 @@ const struct cli_command *command_find(const char *name) {
     return NULL;
 }
 
+/* What the commands are called elsewhere: docker, docker compose, terraform, virsh. */
+static const struct {
+    const char *there, *here;
+} synonyms[] = {
+    {"apply", "up"},       {"create", "up"},    {"start", "up"},      {"destroy", "down"}, {"delete", "down"},
+    {"rm", "down"},        {"stop", "down"},    {"ls", "status"},     {"list", "status"},  {"ps", "status"},
+    {"show", "status"},    {"run", "exec"},     {"shell", "ssh"},     {"logs", "console"}, {"log", "events"},
+    {"history", "events"}, {"check", "doctor"}, {"lint", "validate"}, {"images", "image"},
+};
+
 static int unknown_command(const char *word, struct error *err) {
     const char *names[64];
     size_t n = 0;
@@ -52,6 +62,9 @@ static int unknown_command(const char *word, struct error *err) {
     error_set(err, ERR_USAGE, NULL, "there is no command '%s'", word);
     if (word[0] == '-')
         return error_mend(err, "options stand after the command: nestor COMMAND %s", word);
+    for (size_t i = 0; i < sizeof synonyms / sizeof *synonyms; i++)
+        if (strcmp(synonyms[i].there, word) == 0)
+            return error_mend(err, "here it is 'nestor %s'; 'nestor help' shows all", synonyms[i].here);
     return mend_with_words(err, word, names, n);
 }
 

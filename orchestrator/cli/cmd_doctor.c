@@ -69,16 +69,18 @@ static void tell(struct doctor *d, enum verdict v, const char *what, const char 
     buffer_printf(&line, "%s%-4s%s  ", tint(color, verdicts[v].tint), verdicts[v].word, tint_end(color));
     text_put_padded(&line, what, 22, utf8);
     buffer_puts(&line, "  ");
-    text_put_safe(&line, buffer_str(&text), TEXT_NO_LIMIT, utf8);
+    text_put_hanging(&line, buffer_str(&text), 30, text_width(stdout), utf8);
     if (v != OK && mend && mend[0]) {
         buffer_printf(&line, "\n%30s%smend:%s ", "", tint(color, TINT_BOLD), tint_end(color));
-        text_put_safe(&line, mend, TEXT_NO_LIMIT, utf8);
+        text_put_hanging(&line, mend, 36, text_width(stdout), utf8);
     }
     puts(buffer_str(&line));
 }
 
 static void tell_error(struct doctor *d, enum verdict v, const char *what, const struct error *why) {
-    tell(d, v, what, why->mend, "%s%s%s", why->subject, why->subject[0] ? ": " : "", why->cause);
+    bool about_it = strcmp(why->subject, what) == 0;
+    tell(d, v, what, why->mend, "%s%s%s", about_it ? "" : why->subject, about_it || !why->subject[0] ? "" : ": ",
+         why->cause);
 }
 
 /* --- this machine --- */

@@ -2,9 +2,10 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "cli/session.h"
+#include "nestor/arena.h"
+#include "plan/index.h"
 #include "ui/text.h"
 #include "ui/ui.h"
 
@@ -23,39 +24,64 @@ static const struct option_spec options[] = {
     {0},
 };
 
+/* Why a machine was last changed: the steps of one change share their reason, and only the first tells it. */
+struct cause {
+    int64_t run, entry; /* entry: the first of it */
+    const char *reason;
+};
+
 /* A reading of the journal. Entries are seen twice if they were unfinished the first time. */
 struct reading {
     const struct events_options *options;
     const char *lab; /* NULL: every lab */
     bool color, utf8;
+    size_t width;          /* of the terminal */
     bool found;            /* there was an entry of it */
     struct buffer *newest; /* a ring of lines; with room 0 they are written at once */
     size_t room, nlines;   /* nlines: all that came */
     int64_t last;          /* greatest id so far */
     int64_t *unfinished;   /* ids shown before they had an outcome, ascending */
     size_t nunfinished, cap;
+    struct path_index changed; /* path -> its row in changes */
+    struct cause *changes;
+    size_t nchanges, changes_cap;
+    struct arena arena; /* of the two */
 };
 
 /* --- one entry --- */
-
-static void put_time(int64_t unix_ms, struct buffer *out) {
-    char text[32] = "";
-    time_t t = (time_t)(unix_ms / 1000);
-    struct tm tm;
-    if (localtime_r(&t, &tm))
-        strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &tm);
-    buffer_puts(out, text);
-}
 
 static enum tint tint_of(const char *outcome) {
     return strcmp(outcome, "done") == 0 ? TINT_GOOD : strcmp(outcome, "failed") == 0 ? TINT_BAD : TINT_WARN;
 }
 
-static void put_text(const struct reading *r, const struct journal_record *j, struct buffer *out) {
-    bool unfinished = j->ended_at == 0;
-    put_time(j->started_at, out);
-    buffer_printf(out, "  %s", tint(r->color, tint_of(j->outcome)));
-    text_put_padded(out, unfinished ? "begun" : j->outcome, 9, r->utf8);
+static struct cause *change_of(struct reading *r, const char *path) {
+    uint32_t at = path_index_get(&r->changed, path);
+    if (at != LAB_NONE)
+        return &r->changes[at];
+    if (r->nchanges == r->changes_cap) {
+        r->changes_cap = r->changes_cap ? r->changes_cap * 2 : 64;
+        r->changes = xrealloc(r->changes, r->changes_cap * sizeof *r->changes);
+    }
+    path_index_put(&r->changed, arena_strdup(&r->arena, path), (uint32_t)r->nchanges);
+    r->changes[r->nchanges] = (struct cause){.reason = ""};
+    return &r->changes[r->nchanges++];
+}
+
+static bool is_repeated(struct reading *r, const struct journal_record *j) {
+    struct cause *c = change_of(r, j->path);
+    if (c->run == j->run && strcmp(c->reason, j->reason) == 0)
+        return c->entry != j->id;
+    *c = (struct cause){j->run, j->id, arena_strdup(&r->arena, j->reason)};
+    return false;
+}
+
+static void put_text(struct reading *r, const struct journal_record *j, struct buffer *out) {
+    bool unfinished = j->ended_at == 0, repeated = is_repeated(r, j);
+    const char *text = j->error[0] ? text_after_subject(j->error, j->path) : repeated ? "" : j->reason;
+    char when[32];
+    time_format(j->started_at / 1000, when);
+    buffer_printf(out, "%s  %s", when, tint(r->color, tint_of(j->outcome)));
+    text_put_padded(out, unfinished ? "begun" : j->outcome, 10, r->utf8);
     buffer_puts(out, tint_end(r->color));
     text_put_padded(out, j->step, 8, r->utf8);
     if (unfinished)
@@ -64,13 +90,10 @@ static void put_text(const struct reading *r, const struct journal_record *j, st
         buffer_printf(out, "%6.1fs ", (double)(j->ended_at - j->started_at) / 1000);
     buffer_putc(out, ' ');
     /* a host's steps say which lab they were for */
-    if (!strchr(j->path, '/')) {
-        text_put_safe(out, j->lab, TEXT_NO_LIMIT, r->utf8);
-        buffer_puts(out, " on ");
-    }
-    text_put_safe(out, j->path, TEXT_NO_LIMIT, r->utf8);
-    buffer_puts(out, ": ");
-    text_put_safe(out, j->error[0] ? j->error : j->reason, TEXT_NO_LIMIT, r->utf8);
+    bool of_host = !strchr(j->path, '/');
+    cleanup_free char *line =
+        xasprintf("%s%s%s%s%s", of_host ? j->lab : "", of_host ? " on " : "", j->path, text[0] ? ": " : "", text);
+    text_put_hanging(out, line, strlen(when) + 29, r->width, r->utf8);
     buffer_putc(out, '\n');
 }
 
@@ -183,6 +206,9 @@ static int show(struct reading *r, struct state *state, const struct context *ct
         code = follow(r, state, ctx, err);
     free(r->newest);
     free(r->unfinished);
+    free(r->changes);
+    path_index_free(&r->changed);
+    arena_free(&r->arena);
     return code;
 }
 
@@ -192,7 +218,8 @@ static int run(struct cli *cli, const void *opts, int argc, char **argv, struct 
     struct state *state = NULL;
     if (!home || (argc && lab_named(cli, argv[0], &lab, err)) || state_open(home, &state, err))
         return -1;
-    struct reading r = {.options = opts, .lab = lab, .color = cli->color, .utf8 = terminal_is_utf8()};
+    struct reading r = {
+        .options = opts, .lab = lab, .color = cli->color, .utf8 = terminal_is_utf8(), .width = text_width(stdout)};
     int code = show(&r, state, &cli->ctx, err);
     state_close(state);
     return code;

@@ -2,6 +2,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/lab_file.h"
 #include "cli/lab_work.h"
 
 struct graph_options {
@@ -20,7 +21,7 @@ static int graph_file(const struct cli *cli, const char *file, const char *forma
     struct lab *lab = NULL;
     struct inventory *inv = NULL;
     struct diagnostics diags = {0};
-    int failed = lab_load(file, &lab, &diags, &cli->ctx, err) || inventory_build("", lab->name, lab, NULL, &inv, err);
+    int failed = lab_file_load(cli, file, &lab, &diags, err) || inventory_build("", lab->name, lab, NULL, &inv, err);
     if (!failed)
         graph_print(inv, NULL, format, stdout);
     diagnostics_free(&diags);

@@ -78,7 +78,7 @@ static int build(struct cli *cli, const struct image_options *o, const char *nam
     struct image *image = NULL;
     struct error why = {0};
     if (image_check(&template, err))
-        return err->code == ERR_NOT_FOUND ? mend_with_images(name, err) : -1;
+        return err->code == ERR_NOT_FOUND ? mend_with_recipes(name, err) : -1;
     struct progress *progress = progress_open(stderr, cli->live, cli->live && cli->color, cli->quiet);
     struct event_sink *sink = progress_sink(progress);
     int64_t began = clock_ms();

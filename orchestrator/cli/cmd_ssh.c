@@ -11,6 +11,8 @@
 #include "cli/session.h"
 #include "nestor/file.h"
 
+#define LOOK_UP_MS 10000
+
 struct ssh_options {
     bool config;
 };
@@ -29,6 +31,22 @@ static char *dotted(const char *path) {
     return copy;
 }
 
+/* A path as ssh_config(5) takes it: "%" begins a token, "%%" is the character. For the others there is no way to write
+ * them that every version of OpenSSH understands. */
+static char *quote(const char *path, struct error *err) {
+    struct buffer out = {0};
+    if (path[strcspn(path, "\"\\\n")] || strstr(path, "${")) {
+        error_set(err, ERR_UNSUPPORTED, path, "OpenSSH's configuration cannot name it: there is \", \\ or ${ in it");
+        error_mend(err, "set NESTOR_HOME to a folder without them; 'nestor exec' works all the same");
+        return NULL;
+    }
+    buffer_putc(&out, '"');
+    for (; *path; path++)
+        buffer_puts(&out, *path == '%' ? "%%" : (char[]){*path, '\0'});
+    buffer_putc(&out, '"');
+    return buffer_steal(&out);
+}
+
 /* The machine that one has to go through; LAB_NONE: none. What is spoken to at its address is not gone through. */
 static uint32_t jump_of(const struct inventory *inv, const struct row *row) {
     uint32_t r = row->parent;
@@ -37,17 +55,35 @@ static uint32_t jump_of(const struct inventory *inv, const struct row *row) {
     return r;
 }
 
-static void add_machine(const struct session *s, const struct row *row, const char *key, const char *known,
-                        struct buffer *out) {
-    const char *address = row->recorded->address, *colon = strrchr(address, ':');
+/* Hosts are asked where the machines on them answer now: leases end, and somebody may have restarted one by hand. What
+ * is deeper is as it was last reached: to ask for it is to connect first. What is not answered is no failure here:
+ * ssh tells what is wrong. only: for this machine and the way to it; LAB_NONE: for all. */
+static void look_up(struct session *s, uint32_t only) {
+    struct context ctx = context_timeout(&s->cli->ctx, LOOK_UP_MS);
+    struct inventory *inv = s->inv;
+    while (only != LAB_NONE && inv->rows[only].parent != LAB_NONE)
+        only = inv->rows[only].parent;
+    for (uint32_t i = 0; i < inv->nrows; i++) {
+        const struct row *row = &inv->rows[i];
+        bool asked = row->parent == LAB_NONE && (only == LAB_NONE || only == i) && row->recorded;
+        if (asked && row->recorded->address[0] && reach_find(s->reach, i, &ctx, NULL))
+            continue;
+    }
+}
+
+static void add_machine(const struct session *s, uint32_t at, const char *key, const char *known, struct buffer *out) {
+    const struct row *row = &s->inv->rows[at];
+    char now[80];
+    reach_address(s->reach, at, now);
+    const char *address = now[0] ? now : row->recorded->address, *colon = strrchr(address, ':');
     if (!colon)
         return;
     cleanup_free char *alias = dotted(row->path);
     buffer_printf(out, "Host %s %s\n    HostName %.*s\n    Port %s\n    User %s\n", row->path, alias,
                   (int)(colon - address), address, colon + 1, row->ssh_user);
     buffer_printf(out,
-                  "    HostKeyAlias %s\n    IdentityFile \"%s\"\n    IdentitiesOnly yes\n"
-                  "    UserKnownHostsFile \"%s\"\n    GlobalKnownHostsFile /dev/null\n    StrictHostKeyChecking yes\n"
+                  "    HostKeyAlias %s\n    IdentityFile %s\n    IdentitiesOnly yes\n"
+                  "    UserKnownHostsFile %s\n    GlobalKnownHostsFile /dev/null\n    StrictHostKeyChecking yes\n"
                   "    HostKeyAlgorithms ssh-ed25519\n",
                   row->path, key, known);
     uint32_t through = jump_of(s->inv, row);
@@ -78,12 +114,15 @@ static int write_config(struct session *s, const char *config, struct error *err
     struct keypair user = {0};
     if (!s->has_secret)
         return error_set(err, ERR_AUTH, s->lab_name, "the lab's key is not on this machine");
+    cleanup_free char *quoted_key = quote(key, err), *quoted_known = quoted_key ? quote(known, err) : NULL;
+    if (!quoted_known)
+        return -1;
     buffer_printf(&text, "# Made by nestor for lab %s; rewritten by each 'nestor ssh'.\n\n", s->lab_name);
-    for (size_t i = 0; i < s->inv->nrows; i++) {
+    for (uint32_t i = 0; i < s->inv->nrows; i++) {
         const struct row *row = &s->inv->rows[i];
         if (!row->recorded || !row->recorded->address[0])
             continue;
-        add_machine(s, row, key, known, &text);
+        add_machine(s, i, quoted_key, quoted_known, &text);
         if (add_known(s, row, &hosts, err))
             return -1;
     }
@@ -96,11 +135,9 @@ static int write_config(struct session *s, const char *config, struct error *err
     return failed ? -1 : 0;
 }
 
-static int hand_over(struct session *s, const char *config, const char *path, int argc, char **argv,
+static int hand_over(const struct session *s, const char *config, uint32_t at, int argc, char **argv,
                      struct error *err) {
-    uint32_t at;
-    if (session_find_machine(s, path, &at, err))
-        return -1;
+    const char *path = s->inv->rows[at].path;
     const struct machine_record *recorded = s->inv->rows[at].recorded;
     if (!recorded || !recorded->address[0]) {
         error_set(err, ERR_NOT_FOUND, path, "no address is known where SSH would reach it");
@@ -129,14 +166,17 @@ static int run(struct cli *cli, const void *opts, int argc, char **argv, struct 
         lab = xstrdup(argv[0]);
     else if (split_machine_path(argv[0], &lab, err))
         return -1;
+    uint32_t at = LAB_NONE;
     int code = -1;
-    if (session_from_name(&s, cli, lab, NULL, err) == 0 && session_reach(&s, false, NULL, err) == 0) {
+    if (session_from_name(&s, cli, lab, NULL, err) == 0 && session_reach(&s, s.lab != NULL, NULL, err) == 0 &&
+        (o->config || session_find_machine(&s, argv[0], &at, err) == 0)) {
         config = session_path(&s, "ssh_config");
+        look_up(&s, at);
         code = write_config(&s, config, err);
         if (code == 0 && o->config)
             puts(config);
         else if (code == 0)
-            code = hand_over(&s, config, argv[0], argc - 1, argv + 1, err);
+            code = hand_over(&s, config, at, argc - 1, argv + 1, err);
     }
     session_close(&s);
     return code;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cli/lab_work.h"
+#include "ui/text.h"
 
 struct status_options {
     bool json;
@@ -20,14 +21,19 @@ struct listing {
 
 static void list_lab(void *data, const struct lab_record *r) {
     struct listing *l = data;
-    char when[21];
-    clock_iso8601(r->updated_at, when);
-    l->n++;
-    if (l->json)
+    char when[32];
+    if (l->json) {
+        clock_iso8601(r->updated_at, when);
         json_array_append_new(l->json, json_pack("{s:s, s:s, s:s, s:b}", "lab", r->name, "file", r->file, "updated_at",
                                                  when, "removing", r->removing));
-    else
-        printf("%-24s %s  %s%s\n", r->name, when, r->file, r->removing ? "  (being removed)" : "");
+        return;
+    }
+    if (!l->n++)
+        printf("%-24s  %-25s  %s\n", "LAB", "LAST CHANGE", "FILE");
+    time_format(r->updated_at, when);
+    printf("%-24s  %s  ", r->name, when);
+    print_safe(r->file, stdout);
+    puts(r->removing ? "  (being removed)" : "");
 }
 
 static int list_labs(struct cli *cli, bool json, struct error *err) {

@@ -1,9 +1,10 @@
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "cli/cli.h"
+#include "cli/lab_file.h"
 #include "cli/templates.h"
-#include "nestor/lab.h"
 #include "ui/text.h"
 #include "ui/ui.h"
 
@@ -64,34 +65,56 @@ static json_t *file_json(const char *file, const struct lab *lab, const struct d
     return json;
 }
 
-/* One file. -1 only if it could not be looked at. */
+/* One that cannot be read has one finding, which has no place in it. */
+static json_t *unread_json(const char *file, const struct error *why) {
+    struct diagnostics none = {0};
+    json_t *json = file_json(file, NULL, &none), *finding = json_object();
+    json_object_set_new(finding, "line", json_null());
+    json_object_set_new(finding, "column", json_null());
+    json_object_set_new(finding, "severity", json_string("error"));
+    json_object_set_new(finding, "text", text_json(why->cause));
+    json_object_set_new(finding, "hint", text_json_or_null(why->mend));
+    json_array_append_new(json_object_get(json, "findings"), finding);
+    return json;
+}
+
+static void tell_unread(const char *file, const struct error *why, json_t *json) {
+    if (json)
+        json_array_append_new(json, unread_json(file, why));
+    else
+        error_print(why, isatty(STDERR_FILENO) && !getenv("NO_COLOR"), stderr);
+}
+
+static void tell(const struct cli *cli, const char *file, const struct lab *lab, const struct diagnostics *diags,
+                 json_t *json) {
+    if (json) {
+        json_array_append_new(json, file_json(file, lab, diags));
+        return;
+    }
+    print_findings(diags, file);
+    if (!lab || !cli->quiet)
+        print_verdict(file, lab, diags);
+}
+
+/* One file. -1 only after Ctrl-C. */
 static int validate(const struct cli *cli, const char *file, json_t *json, bool *ret_valid, struct error *err) {
     struct lab *lab = NULL;
     struct diagnostics diags = {0};
     struct error why = {0};
-    int failed = lab_load(file, &lab, &diags, &cli->ctx, &why);
-    if (failed && why.code != ERR_SPEC) {
+    int failed = lab_file_load(cli, file, &lab, &diags, &why);
+    bool read = !failed || why.code == ERR_SPEC, interrupted = failed && why.code == ERR_CANCELLED;
+    if (lab)
+        templates_check(lab, &diags);
+    *ret_valid = lab && !diags.nerrors;
+    if (interrupted)
         *err = why;
-    } else {
-        failed = 0;
-        if (lab)
-            templates_check(lab, &diags);
-        if (diags.nerrors) {
-            lab_free(lab);
-            lab = NULL;
-        }
-        *ret_valid = lab != NULL;
-        if (json) {
-            json_array_append_new(json, file_json(file, lab, &diags));
-        } else {
-            print_findings(&diags, file);
-            if (!lab || !cli->quiet)
-                print_verdict(file, lab, &diags);
-        }
-    }
+    else if (!read)
+        tell_unread(file, &why, json);
+    else
+        tell(cli, file, *ret_valid ? lab : NULL, &diags, json);
     diagnostics_free(&diags);
     lab_free(lab);
-    return failed;
+    return interrupted ? -1 : 0;
 }
 
 static int run(struct cli *cli, const void *opts, int argc, char **argv, struct error *err) {
@@ -121,7 +144,7 @@ const struct cli_command cmd_validate = {
     .max_args = -1,
     .details =
         "Asks no hypervisor and changes nothing. Each finding names line and column, and what was meant if that\n"
-        "can be guessed. '-' reads standard input. Exits with 2 if a file is not valid.",
+        "can be guessed. '-' reads standard input. Exits with 2 if a file is not valid, or cannot be read.",
     .examples = "  nestor validate lab.yaml\n  nestor validate --json *.yaml | jq '.[].findings[].text'",
     .run = run,
 };

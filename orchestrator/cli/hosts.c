@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/ask.h"
+#include "cli/lab_file.h"
 #include "cli/recorded.h"
 #include "nestor/transport.h"
 
@@ -64,7 +65,7 @@ int hosts_from_file(const struct cli *cli, const char *file, struct known_hosts 
                     struct error *err) {
     struct lab *lab = NULL;
     struct diagnostics diags = {0};
-    int failed = lab_load(file, &lab, &diags, &cli->ctx, err);
+    int failed = lab_file_load(cli, file, &lab, &diags, err);
     diagnostics_free(&diags);
     if (failed)
         return -1;

@@ -36,9 +36,22 @@ void warning_print(const char *text, bool color, FILE *out) {
     fputc('\n', out);
 }
 
+/* The one that begins so; NULL: none, or several. */
+static const char *only_beginning(const char *word, const char *const *words, size_t n) {
+    const char *found = NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (!word[0] || strncmp(words[i], word, strlen(word)) != 0)
+            continue;
+        if (found)
+            return NULL;
+        found = words[i];
+    }
+    return found;
+}
+
 int mend_with_words(struct error *err, const char *word, const char *const *words, size_t n) {
     cleanup_buffer struct buffer all = {0};
-    const char *near = nearest_word(word, words, n);
+    const char *begins = only_beginning(word, words, n), *near = begins ? begins : nearest_word(word, words, n);
     for (size_t i = 0; i < n; i++)
         buffer_printf(&all, "%s%s", i ? ", " : "", words[i]);
     if (!near)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cli/ask.h"
+#include "cli/lab_file.h"
 #include "nestor/file.h"
 
 /* How long a second nestor waits for the first to finish with a lab. */
@@ -69,7 +70,7 @@ int session_from_file(struct session *s, struct cli *cli, const char *file, cons
     cleanup_buffer struct buffer text = {0};
     if (open_state(s, cli, err))
         return -1;
-    int failed = lab_load(file, &s->lab, &diags, &cli->ctx, err);
+    int failed = lab_file_load(cli, file, &s->lab, &diags, err);
     diagnostics_print(&diags, file, &text);
     if (diags.nerrors > 1 || (diags.n && !failed)) /* one error alone is told by err */
         fputs(buffer_str(&text), stderr);
@@ -95,10 +96,10 @@ int lab_named(const struct cli *cli, const char *word, char **ret, struct error 
         *ret = xstrdup(word);
         return 0;
     }
-    int failed = lab_load(word, &lab, &diags, &cli->ctx, err);
+    int failed = lab_file_load(cli, word, &lab, &diags, err);
     if (!failed)
         *ret = xstrdup(lab->name);
-    else if (err && err->code == ERR_NOT_FOUND)
+    else if (err->native == ENOENT)
         error_mend(err, "name the lab itself: 'nestor status' lists the labs");
     if (failed)
         error_context(err, "looking for the lab's name in it");

@@ -21,6 +21,11 @@ static void take_name(void *data, const char *name, const struct image *image) {
         names->items[names->n++] = xstrdup(name);
 }
 
+static void take_recipe(void *data, const char *name, const struct image *image) {
+    if (image_has_recipe(name))
+        take_name(data, name, image);
+}
+
 static void names_free(struct names *names) {
     for (size_t i = 0; i < names->n; i++)
         free(names->items[i]);
@@ -36,12 +41,17 @@ static void suggest(const char *name, struct error *err) {
         error_mend(err, "did you mean '%s'?", near);
 }
 
-int mend_with_images(const char *name, struct error *err) {
+static int mend_with(void (*take)(void *data, const char *name, const struct image *image), const char *name,
+                     struct error *err) {
     cleanup_names struct names names = {.n = 0};
-    if (image_list(take_name, &names, NULL) || !names.n)
+    if (image_list(take, &names, NULL) || !names.n)
         return -1;
     return mend_with_words(err, name, (const char *const *)names.items, names.n);
 }
+
+int mend_with_images(const char *name, struct error *err) { return mend_with(take_name, name, err); }
+
+int mend_with_recipes(const char *name, struct error *err) { return mend_with(take_recipe, name, err); }
 
 /* A template of the catalogue has no place of its own in the file: the first machine that uses it is the place. */
 static struct origin place_of(const struct lab *lab, uint32_t template) {

@@ -10,5 +10,7 @@ int template_check(const struct lab *lab, uint32_t template, struct error *err) 
 void templates_check(const struct lab *lab, struct diagnostics *diags);
 /* What to do about a name that no image has: those there are. Returns -1. */
 int mend_with_images(const char *name, struct error *err);
+/* The same for a name that is to be built. */
+int mend_with_recipes(const char *name, struct error *err);
 
 #endif

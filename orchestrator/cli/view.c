@@ -4,6 +4,7 @@
 
 #include "cli/session.h"
 #include "plan/index.h"
+#include "ui/text.h"
 
 static const char *driver_of(const struct inventory *inv, const struct row *row) {
     if (row->parent != LAB_NONE)
@@ -53,10 +54,16 @@ static bool is_ready(const struct inventory *inv, const struct row *row) {
     return ready;
 }
 
-static const char *failure_of(struct view *view, const struct row *row) {
-    if (row->unasked)
-        return arena_printf(&view->arena, "it could not be asked: %s", row->unasked);
-    return row->recorded ? row->recorded->failure : "";
+/* The record says whose failure it is; its row says so, too. */
+static void put_failure(struct view *view, const struct row *row, struct machine_view *m) {
+    if (row->unasked) {
+        m->failure = arena_printf(&view->arena, "it could not be asked: %s", row->unasked);
+        return;
+    }
+    const char *text = row->recorded ? text_after_subject(row->recorded->failure, row->path) : "";
+    size_t line = strcspn(text, "\n");
+    m->failure = arena_printf(&view->arena, "%.*s", (int)line, text);
+    m->mend = text + line + (text[line] == '\n');
 }
 
 struct filling {
@@ -100,6 +107,8 @@ int session_view(struct session *s, struct view *ret, struct error *err) {
         const struct row *row = &inv->rows[i];
         const struct machine_record *rec = row->recorded;
         bool running = row->seen == SEEN_ON;
+        char now[80]; /* where it has just been spoken to */
+        reach_address(s->reach, i, now);
         view.lab.machines[i] = (struct machine_view){
             .path = row->path,
             .name = row->name,
@@ -108,13 +117,18 @@ int session_view(struct session *s, struct view *ret, struct error *err) {
             .template = row->template,
             .state = state_of(inv, i),
             .ready = is_ready(inv, row),
-            .address = rec && running ? rec->address : "",
-            .failure = failure_of(&view, row),
+            .address = !running ? ""
+                       : now[0] ? arena_strdup(&view.arena, now)
+                       : rec    ? rec->address
+                                : "",
+            .failure = "",
+            .mend = "",
             .hypervisor = row->hypervisor_name,
             .wanted = nesting_name(row->nesting),
             .flag = "",
             .reason = "",
         };
+        put_failure(&view, row, &view.lab.machines[i]);
         path_index_put(&f.index, row->path, i);
     }
     int failed = state_evidence_each(s->state, s->lab_id, take_evidence, &f, err);

@@ -7,7 +7,7 @@
 #include "image/resolved.h"
 #include "nestor/image.h"
 
-static bool has_recipe_folder(const char *name) {
+bool image_has_recipe(const char *name) {
     cleanup_free char *folder = recipe_find(name);
     return folder != NULL;
 }
@@ -15,7 +15,7 @@ static bool has_recipe_folder(const char *name) {
 /* An image whose recipe is not installed any more is as good as ever. */
 static int check_recipe(const struct entry *e, const struct manifest *m, struct error *err) {
     char hash[65];
-    if (!entry_has_recipe(e) || !has_recipe_folder(e->key))
+    if (!entry_has_recipe(e) || !image_has_recipe(e->key))
         return 0;
     if (recipe_hash(e->key, hash, err))
         return -1;
@@ -41,7 +41,7 @@ static int report_missing(const struct entry *e, const char *name, struct error 
         error_set(err, ERR_NOT_FOUND, name, "the template's files have not been checked yet");
         return error_mend(err, "run 'nestor up': it checks or downloads them");
     }
-    if (has_recipe_folder(name)) {
+    if (image_has_recipe(name)) {
         error_set(err, ERR_NOT_FOUND, name, "the image has not been built yet");
         return error_mend(err, "run 'nestor image build %s'", name);
     }
@@ -82,7 +82,7 @@ int image_check(const struct template *t, struct error *err) {
         return 0;
     if (entry_init(&e, t, err))
         return -1;
-    bool can_be_made = !entry_has_recipe(&e) || has_recipe_folder(e.key);
+    bool can_be_made = !entry_has_recipe(&e) || image_has_recipe(e.key);
     return can_be_made || file_exists(AT_FDCWD, e.folder) ? 0 : report_missing(&e, t->name, err);
 }
 
@@ -122,7 +122,7 @@ int image_ensure(const struct template *t, bool rebuild, struct image **ret, str
     struct image *image = NULL;
     if (entry_init(&e, t, err) || (!rebuild && find_current(&e, t, &image, err)))
         return -1;
-    if (!image && entry_has_recipe(&e) && !has_recipe_folder(e.key))
+    if (!image && entry_has_recipe(&e) && !image_has_recipe(e.key))
         return report_missing(&e, t->name, err);
     if (!image && make_locked(&e, t, rebuild, &image, sink, ctx, err))
         return -1;

@@ -157,13 +157,11 @@ static int fetch(struct making *m, struct error *err) {
 
 /* --- both --- */
 
-/* A URL may hold a password; it stands between "://" and "@", before the next "/". */
+/* The spec takes no URL with a login; this is for other callers. */
 static char *printable_source(const char *source) {
-    const char *slashes = strstr(source, "://");
-    const char *host = slashes ? slashes + 3 : source;
-    size_t authority = strcspn(host, "/");
-    const char *at = slashes ? memrchr(host, '@', authority) : NULL;
-    return at ? xasprintf("%.*s%s", (int)(host - source), source, at + 1) : xstrdup(source);
+    size_t n;
+    const char *login = url_login(source, &n);
+    return login ? xasprintf("%.*s%s", (int)(login - source), source, login + n + 1) : xstrdup(source);
 }
 
 int image_make(const struct entry *e, const struct template *t, struct event_sink *sink, const struct context *ctx,

@@ -417,7 +417,7 @@ struct goal {
 static int gave_up(const struct goal *goal, const char *path, const struct error *last, struct error *err) {
     error_set(err, ERR_TIMEOUT, path, "it did not answer %s in time; the last try said: %s", goal->over, last->cause);
     error_retry(err);
-    return error_mend(err, "see its console in 'nestor status'; a slow host may need a longer 'timeouts: { boot: }'");
+    return error_mend(err, "see 'nestor console %s'; a slow host may need a longer 'timeouts: { boot: }'", path);
 }
 
 static int pass_on(const struct error *why, struct error *err) {
@@ -465,6 +465,16 @@ int reach_wait_inside(struct reach *r, uint32_t row, struct hypervisor **ret, co
                       struct error *err) {
     const struct goal goal = {attempt_inside, ret, "at its address"};
     return wait_for(r, row, &goal, ctx, err);
+}
+
+int reach_find(struct reach *r, uint32_t row, const struct context *ctx, struct error *err) {
+    struct endpoint at;
+    if (check_known(r, row, err) || address_of(r, row, &at, ctx, err))
+        return -1;
+    pthread_mutex_lock(&r->places[row].lock);
+    note_address(&r->places[row], &at);
+    pthread_mutex_unlock(&r->places[row].lock);
+    return 0;
 }
 
 void reach_address(struct reach *r, uint32_t row, char out[80]) {

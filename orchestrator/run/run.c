@@ -176,6 +176,8 @@ static int record_failed(struct run *r, const struct step *s, const struct error
         return 0;
     cleanup_buffer struct buffer text = {0};
     error_one_line(error, &text);
+    if (error->mend[0])
+        buffer_printf(&text, "\n%s", error->mend);
     return state_machine_seen(r->state, r->inv->lab_id, r->inv->rows[s->row].path, "failed", NULL, 0, buffer_str(&text),
                               err);
 }

@@ -97,6 +97,19 @@ static void check_secret(struct decoder *d, const struct driver_param *p, struct
     diagnostic_hint(found, "say where it is: %s: { env: NAME } or %s: { file: PATH }", p->key, p->key);
 }
 
+/* A user's name alone may be needed: qemu+ssh://me@host/system. */
+static bool has_password(const char *url) {
+    size_t n;
+    const char *login = url_login(url, &n);
+    return login && memchr(login, ':', n);
+}
+
+static void refuse_password(struct decoder *d, const struct driver_param *p, const struct param *param) {
+    struct diagnostic *found =
+        spec_error(d->diags, param->origin, "'%s' has a password in it, which must not stand in the spec", p->key);
+    diagnostic_hint(found, "take it out: a key of its own says where a password is, or a key of SSH makes it needless");
+}
+
 static void check_param(struct decoder *d, const struct param_taker *t, struct param *param, bool seen[PARAMS_MAX]) {
     size_t at = param_index(t->driver, param->key);
     if (at >= PARAMS_MAX) {
@@ -110,6 +123,8 @@ static void check_param(struct decoder *d, const struct param_taker *t, struct p
         check_secret(d, p, param);
     else if (p->path)
         param->value = path_resolve_absolute(d, param->value);
+    else if (has_password(param->value))
+        refuse_password(d, p, param);
     seen[at] = true;
 }
 

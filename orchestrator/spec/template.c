@@ -42,6 +42,13 @@ static void take_place(struct decoder *d, const struct entry *entry, const char 
         return;
     }
     size_t n = 0;
+    if (url_login(text, &n)) {
+        struct diagnostic *found =
+            spec_error(d->diags, entry->value->origin,
+                       "the URL of '%s' has a login in it, which must not stand in the spec", entry->key->text);
+        diagnostic_hint(found, "download the file and give its path");
+        return;
+    }
     for (; schemes[n]; n++)
         if (starts_with(text, schemes[n])) {
             slot->text = text;

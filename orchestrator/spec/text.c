@@ -72,6 +72,10 @@ void text_make_printable(char *s) {
 }
 
 const char *text_excerpt(struct arena *arena, const char *s, size_t max) {
+    size_t login_len;
+    const char *login = url_login(s, &login_len);
+    if (login)
+        s = arena_printf(arena, "%.*s...%s", (int)(login - s), s, login + login_len);
     if (strnlen(s, max + 1) <= max)
         return s;
     size_t n = max;

@@ -18,7 +18,8 @@ bool text_has_control(const char *s);
 /* Replaces what a terminal would obey or cannot show, and a character cut in half by a full buffer. */
 void text_make_printable(char *s);
 
-/* At most max bytes of s, "..." for the rest, never half a character. */
+/* At most max bytes of s, "..." for the rest, never half a character. "..." stands for the login of a URL, too: it may
+ * be a password. */
 const char *text_excerpt(struct arena *arena, const char *s, size_t max);
 
 #endif

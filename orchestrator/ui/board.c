@@ -72,6 +72,8 @@ static struct active *begin(struct board_row *row, const struct event *e) {
     struct active *a = xcalloc(1, sizeof *a), **at = &row->active;
     snprintf(a->step, sizeof a->step, "%s", e->step ? e->step : "");
     snprintf(a->text, sizeof a->text, "%s", e->text ? e->text : "");
+    a->same = strcmp(a->text, row->why) == 0;
+    memcpy(row->why, a->text, sizeof row->why);
     a->started = e->at_ms;
     a->next_beat = e->at_ms + FIRST_BEAT_MS;
     if (!row->started)

@@ -22,15 +22,19 @@ static void put_verdict(const struct probe *p, const struct glyphs *g, bool colo
     buffer_putc(out, '\n');
 }
 
-static void put_reason(const char *code, const char *indent, bool color, struct buffer *out) {
+static void put_reason(const char *code, size_t width, bool utf8, bool color, struct buffer *out) {
     const struct reason *r = reason_find(code);
     if (!r)
         return;
-    buffer_printf(out, "%s%s\n%s%smend:%s %s\n", indent, r->meaning, indent, tint(color, TINT_BOLD), tint_end(color),
-                  r->mend);
+    buffer_puts(out, "      ");
+    text_put_wrapped(out, r->meaning, 6, 6, width, utf8);
+    buffer_printf(out, "\n      %smend:%s ", tint(color, TINT_BOLD), tint_end(color));
+    text_put_wrapped(out, r->mend, 12, 6, width, utf8);
+    buffer_putc(out, '\n');
 }
 
-static void put_probe(const struct probe *p, const struct glyphs *g, bool utf8, bool color, struct buffer *out) {
+static void put_probe(const struct probe *p, const struct glyphs *g, size_t width, bool utf8, bool color,
+                      struct buffer *out) {
     put_verdict(p, g, color, out);
     buffer_printf(out, "      %s", tint(color, TINT_DIM));
     buffer_puts(out, p->command[0] == '(' ? "" : "$ ");
@@ -38,15 +42,15 @@ static void put_probe(const struct probe *p, const struct glyphs *g, bool utf8, 
     buffer_printf(out, "%s\n", tint_end(color));
     text_put_block(out, p->output ? p->output : "", "      ", OUTPUT_LINES, utf8);
     if (verdict_of(p) != PASSED && p->reason)
-        put_reason(p->reason, "      ", color, out);
+        put_reason(p->reason, width, utf8, color, out);
 }
 
 void evidence_print(const char *path, const struct evidence *e, bool color, FILE *out) {
-    char when[21];
+    char when[32];
     bool utf8 = terminal_is_utf8();
     const struct glyphs *g = glyphs_get(utf8);
     cleanup_buffer struct buffer text = {0};
-    clock_iso8601(e->checked_at, when);
+    time_format(e->checked_at, when);
     buffer_puts(&text, tint(color, TINT_BOLD));
     text_put_safe(&text, path, TEXT_NO_LIMIT, utf8);
     buffer_printf(&text, "%s: %s", tint_end(color), tint(color, e->verified ? TINT_GOOD : TINT_BAD));
@@ -56,7 +60,7 @@ void evidence_print(const char *path, const struct evidence *e, bool color, FILE
         buffer_printf(&text, "not verified: %s", e->reason ? e->reason : "unknown");
     buffer_printf(&text, "%s  %s(%s)%s\n", tint_end(color), tint(color, TINT_DIM), when, tint_end(color));
     for (size_t i = 0; i < e->nprobes; i++)
-        put_probe(&e->probes[i], g, utf8, color, &text);
+        put_probe(&e->probes[i], g, text_width(out), utf8, color, &text);
     fputs(buffer_str(&text), out);
 }
 

@@ -274,5 +274,9 @@ void live_message(const struct event *e, const struct look *look, struct buffer 
         pen_put(&p, TINT_NONE, ": ");
     }
     pen_put(&p, TINT_NONE, e->text);
+    if (e->error) {
+        pen_put(&p, TINT_NONE, ": ");
+        pen_put(&p, TINT_NONE, e->error->cause);
+    }
     pen_end(&p);
 }

@@ -82,8 +82,11 @@ static void put_text_of(const struct event *e, const struct active *active, cons
         buffer_printf(out, "%s", e->text);
         break;
     case EVENT_STEP_START:
-        buffer_printf(out, "%s begins%s", step, e->text ? ": " : "");
-        text_put_safe(out, e->text ? e->text : "", TEXT_NO_LIMIT, look->utf8);
+        buffer_printf(out, "%s begins", step);
+        if (e->text && !(active && active->same)) {
+            buffer_puts(out, ": ");
+            text_put_safe(out, e->text, TEXT_NO_LIMIT, look->utf8);
+        }
         break;
     case EVENT_STEP_PROGRESS:
         put_progress(e, active, look, out);
@@ -101,6 +104,8 @@ static void put_text_of(const struct event *e, const struct active *active, cons
         buffer_printf(out, "%swarning:%s ", tint(look->color, TINT_WARN), tint_end(look->color)); /* fall through */
     default:
         text_put_safe(out, e->text, TEXT_NO_LIMIT, look->utf8);
+        buffer_puts(out, e->error ? ": " : "");
+        text_put_safe(out, e->error ? e->error->cause : "", TEXT_NO_LIMIT, look->utf8);
     }
 }
 

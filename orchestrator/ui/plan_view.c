@@ -93,17 +93,21 @@ static void print_row(const struct plan *plan, size_t i, struct columns c, bool 
     const struct row *row = &plan->inventory->rows[i];
     enum change change = plan->changes[i];
     bool makes = change == CHANGE_CREATE || change == CHANGE_REPLACE, utf8 = terminal_is_utf8();
-    cleanup_buffer struct buffer line = {0};
+    cleanup_buffer struct buffer line = {0}, details = {0};
     buffer_printf(&line, "  %s%-3s%s ", tint(color, marks[change].tint), marks[change].sign, tint_end(color));
     text_put_padded(&line, row->path, c.path, utf8);
     buffer_printf(&line, "  %s", tint(color, marks[change].tint));
     text_put_padded(&line, change_name(change), c.change, utf8);
     buffer_printf(&line, "%s  ", tint_end(color));
-    text_put_padded(&line, plan->reasons[i], makes ? c.reason : text_columns(plan->reasons[i]), utf8);
+    size_t column = 6 + c.path + 2 + c.change + 2;
     if (makes) {
+        text_put_padded(&line, plan->reasons[i], c.reason, utf8);
+        put_details(plan->inventory, row, &details);
         buffer_printf(&line, "  %s", tint(color, TINT_DIM));
-        put_details(plan->inventory, row, &line);
+        text_put_hanging(&line, buffer_str(&details), column + c.reason + 2, text_width(out), utf8);
         buffer_puts(&line, tint_end(color));
+    } else {
+        text_put_hanging(&line, plan->reasons[i], column, text_width(out), utf8);
     }
     fprintf(out, "%s\n", buffer_str(&line));
 }

@@ -22,6 +22,7 @@ struct active {
     uint64_t done, total;
     unsigned tenths; /* plain: how many tenths were told */
     bool measured;   /* its own progress was seen, with its path */
+    bool same;       /* its reason is the one of the step before it */
 };
 
 /* A machine, or a host: what images and networks are worked on for. */
@@ -30,6 +31,7 @@ struct board_row {
     struct active *active;
     uint32_t todo;   /* its own steps not ended yet: nobody says "ready" before 0 */
     char last[16];   /* the step that ended last */
+    char why[96];    /* the reason of the step that began last */
     int64_t started; /* its first step; 0: not begun */
     int64_t worked;  /* from its first step to the end of its last one, ms */
     uint64_t ended;  /* counts up over the board: which ended last */

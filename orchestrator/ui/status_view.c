@@ -1,6 +1,5 @@
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "ui/text.h"
 #include "ui/tree.h"
@@ -22,16 +21,15 @@ static const char *state_word(const struct machine_view *m) {
     return is(m->state, "running") && m->ready ? "ready" : m->state;
 }
 
-/* Of today only the time, else the date, too. */
+/* "2026-01-31 13:00:00 +0100"; of today only "13:00:00", for the table has to fit into 80 columns. */
 static void put_when(struct buffer *out, int64_t unix_seconds) {
-    char text[32] = "";
-    struct tm then, now;
-    time_t t = (time_t)unix_seconds, n = (time_t)clock_unix();
-    if (!localtime_r(&t, &then) || !localtime_r(&n, &now))
-        return;
-    bool today = then.tm_yday == now.tm_yday && then.tm_year == now.tm_year;
-    strftime(text, sizeof text, today ? "%H:%M:%S" : "%Y-%m-%d %H:%M", &then);
-    buffer_puts(out, text);
+    char then[32], now[32];
+    time_format(unix_seconds, then);
+    time_format(clock_unix(), now);
+    if (strncmp(then, now, 10) == 0)
+        buffer_printf(out, "%.8s", then + strlen("2026-01-31 "));
+    else
+        buffer_puts(out, then);
 }
 
 static enum tint put_nesting(const struct machine_view *m, struct buffer *out) {
@@ -43,8 +41,8 @@ static enum tint put_nesting(const struct machine_view *m, struct buffer *out) {
     }
     if (m->verified)
         buffer_printf(out, "%s verified ", m->flag[0] ? m->flag : m->wanted);
-    else
-        buffer_printf(out, "not verified: %s ", m->reason[0] ? m->reason : "unknown");
+    else /* a reason that is known is told beneath */
+        buffer_printf(out, reason_find(m->reason) ? "not verified " : "not verified: %s ", m->reason);
     put_when(out, m->checked_at);
     return m->verified ? TINT_GOOD : TINT_BAD;
 }
@@ -64,6 +62,7 @@ struct table {
     struct cell (*rows)[NCOLUMNS]; /* per tree node */
     size_t widths[NCOLUMNS];
     const struct glyphs *g;
+    size_t width; /* of the terminal */
     bool utf8, color;
 };
 
@@ -107,9 +106,9 @@ static void table_free(struct table *t) {
 
 static void put_cell(const struct table *t, int column, const char *text, enum tint how, struct buffer *out) {
     buffer_puts(out, tint(t->color, how));
-    text_put_padded(out, text, t->widths[column], t->utf8);
+    size_t columns = text_put_safe(out, text, TEXT_NO_LIMIT, t->utf8);
     buffer_puts(out, how == TINT_NONE ? "" : tint_end(t->color));
-    buffer_puts(out, "  ");
+    buffer_printf(out, "%*s", (int)(t->widths[column] - columns) + 2, "");
 }
 
 static void end_line(struct buffer *out) {
@@ -118,15 +117,24 @@ static void end_line(struct buffer *out) {
     buffer_putc(out, '\n');
 }
 
-/* A further line beneath the machine's name. */
-static void put_remark(const struct table *t, size_t node, enum tint how, const char *label, const char *text,
-                       struct buffer *out) {
-    buffer_puts(out, "  ");
-    tree_put_prefix(&t->tree, node, t->g, true, out);
-    buffer_printf(out, "%s%s", tint(t->color, how), label);
-    text_put_safe(out, text, TEXT_NO_LIMIT, t->utf8);
-    buffer_puts(out, how == TINT_NONE ? "" : tint_end(t->color));
-    buffer_putc(out, '\n');
+/* Further lines beneath the machine's name. */
+static void put_remark(const struct table *t, size_t node, enum tint how, const char *text, struct buffer *out) {
+    cleanup_buffer struct buffer prefix = {0}, lines = {0};
+    buffer_puts(&prefix, "  ");
+    tree_put_prefix(&t->tree, node, t->g, true, &prefix);
+    size_t taken = text_columns(buffer_str(&prefix));
+    text_put_wrapped(&lines, text, 0, 0, t->width > taken ? t->width - taken : 1, t->utf8);
+    for (const char *line = buffer_str(&lines); *line;) {
+        size_t n = strcspn(line, "\n");
+        buffer_printf(out, "%s%s%.*s%s\n", buffer_str(&prefix), tint(t->color, how), (int)n, line,
+                      how == TINT_NONE ? "" : tint_end(t->color));
+        line += n + (line[n] == '\n');
+    }
+}
+
+static void put_mend(const struct table *t, size_t node, const char *mend, struct buffer *out) {
+    cleanup_free char *text = xasprintf("mend: %s", mend);
+    put_remark(t, node, TINT_NONE, text, out);
 }
 
 static void put_row(const struct table *t, size_t node, struct buffer *out) {
@@ -136,11 +144,14 @@ static void put_row(const struct table *t, size_t node, struct buffer *out) {
         put_cell(t, c, buffer_str(&t->rows[node][c].text), t->rows[node][c].tint, out);
     end_line(out);
     if (m->failure[0])
-        put_remark(t, node, TINT_BAD, "", m->failure, out);
+        put_remark(t, node, TINT_BAD, m->failure, out);
+    if (m->mend[0])
+        put_mend(t, node, m->mend, out);
     const struct reason *reason = m->checked && !m->verified ? reason_find(m->reason) : NULL;
-    if (reason) {
-        put_remark(t, node, TINT_NONE, "", reason->meaning, out);
-        put_remark(t, node, TINT_NONE, "mend: ", reason->mend, out);
+    if (reason && !(m->mend[0] && strstr(m->failure, reason->meaning))) { /* else it has just been told */
+        cleanup_free char *why = xasprintf("%s (%s)", reason->meaning, reason->code);
+        put_remark(t, node, TINT_NONE, why, out);
+        put_mend(t, node, reason->mend, out);
     }
 }
 
@@ -156,7 +167,7 @@ static void put_headline(const struct table *t, struct buffer *out) {
 }
 
 void status_print(const struct lab_view *view, bool color, FILE *out) {
-    struct table t = {.view = view, .color = color, .utf8 = terminal_is_utf8()};
+    struct table t = {.view = view, .color = color, .utf8 = terminal_is_utf8(), .width = text_width(out)};
     cleanup_buffer struct buffer text = {0};
     t.g = glyphs_get(t.utf8);
     table_build(&t);
@@ -195,6 +206,8 @@ static json_t *machine_json(const struct machine_view *m) {
     json_object_set_new(json, "state", json_string(m->state));
     json_object_set_new(json, "ready", json_boolean(m->ready));
     json_object_set_new(json, "address", text_json_or_null(m->address));
+    json_object_set_new(json, "failure", text_json_or_null(m->failure));
+    json_object_set_new(json, "mend", text_json_or_null(m->mend));
     json_object_set_new(json, "nesting", nesting_json(m));
     return json;
 }

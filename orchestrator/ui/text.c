@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "ui/ui.h"
 
@@ -157,6 +159,48 @@ size_t text_columns(const char *text) {
     return columns;
 }
 
+size_t text_width(FILE *out) {
+    unsigned columns, lines;
+    if (!isatty(fileno(out)))
+        return TEXT_NO_LIMIT;
+    terminal_size(fileno(out), &columns, &lines);
+    return columns;
+}
+
+static void break_line(struct buffer *out, size_t indent) {
+    while (out->len && out->data[out->len - 1] == ' ')
+        out->data[--out->len] = '\0';
+    buffer_printf(out, "\n%*s", (int)indent, "");
+}
+
+void text_put_wrapped(struct buffer *out, const char *text, size_t column, size_t indent, size_t width, bool utf8) {
+    while (*text) {
+        size_t len = strcspn(text, " \n");
+        cleanup_free char *word = xstrndup(text, len);
+        size_t columns = text_columns(word);
+        if (column > indent && columns > width - (column < width ? column : width)) {
+            break_line(out, indent);
+            column = indent;
+        }
+        column += text_put_safe(out, word, TEXT_NO_LIMIT, utf8);
+        for (text += len; *text == ' ' || *text == '\n'; text++, column++)
+            buffer_putc(out, ' ');
+    }
+}
+
+#define LEAST_ROOM 24
+#define DEEP_INDENT 8
+
+void text_put_hanging(struct buffer *out, const char *text, size_t column, size_t width, bool utf8) {
+    bool has_room = column < width && width - column >= LEAST_ROOM;
+    text_put_wrapped(out, text, column, has_room ? column : DEEP_INDENT, width, utf8);
+}
+
+const char *text_after_subject(const char *text, const char *subject) {
+    size_t n = strlen(subject);
+    return strncmp(text, subject, n) == 0 && strncmp(text + n, ": ", 2) == 0 ? text + n + 2 : text;
+}
+
 static size_t count_lines(const char *text) {
     size_t n = 0;
     for (; *text; text += strcspn(text, "\n"), text += *text == '\n')
@@ -197,6 +241,13 @@ const char *tint(bool color, enum tint tint) {
 }
 
 const char *tint_end(bool color) { return color ? "\033[0m" : ""; }
+
+void time_format(int64_t unix_seconds, char out[32]) {
+    struct tm tm;
+    time_t t = (time_t)unix_seconds;
+    if (!localtime_r(&t, &tm) || strftime(out, 32, "%Y-%m-%d %H:%M:%S %z", &tm) == 0)
+        out[0] = '\0';
+}
 
 void bytes_format(uint64_t bytes, char out[24]) {
     static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB"};

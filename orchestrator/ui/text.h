@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "nestor/buffer.h"
 
@@ -37,8 +38,22 @@ void text_put_padded(struct buffer *out, const char *text, size_t width, bool ut
 /* Columns of text that is shown whole. */
 size_t text_columns(const char *text);
 
+/* Columns of the terminal that out is; TEXT_NO_LIMIT if it is none: what goes to a file is never broken. */
+size_t text_width(FILE *out);
+/* As text_put_safe, without an end: from column `column` of a line on, broken at spaces where the line has more than
+ * `width` columns. It goes on `indent` columns from the left. */
+void text_put_wrapped(struct buffer *out, const char *text, size_t column, size_t indent, size_t width, bool utf8);
+/* The same, going on beneath its own beginning, if there is some room. */
+void text_put_hanging(struct buffer *out, const char *text, size_t column, size_t width, bool utf8);
+
+/* A text that is shown beside its subject, without the subject that it begins with: "q/a: it ended" is "it ended". */
+const char *text_after_subject(const char *text, const char *subject);
+
 /* Each line of text (at most max_lines, the last ones) behind `indent`. */
 void text_put_block(struct buffer *out, const char *text, const char *indent, size_t max_lines, bool utf8);
+
+/* A time for people, as their clock shows it: "2026-01-31 13:00:00 +0100" into out[32]. In JSON it is clock_iso8601. */
+void time_format(int64_t unix_seconds, char out[32]);
 
 /* "512 bytes", "1.4 GiB" into out[24]: for eyes; size_format (lab.h) is the exact one. */
 void bytes_format(uint64_t bytes, char out[24]);

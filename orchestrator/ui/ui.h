@@ -47,7 +47,8 @@ struct machine_view {
     const char *state; /* absent created running stopped failed; as known last where nobody can be asked */
     bool ready;
     const char *address;    /* "" if unknown */
-    const char *failure;    /* "" */
+    const char *failure;    /* one line, "" */
+    const char *mend;       /* what to do about it, "" */
     const char *hypervisor; /* what it is opened as, "" */
     const char *wanted;     /* nesting: required preferred exposed off */
     bool checked, verified;
@@ -63,7 +64,7 @@ struct lab_view {
 /* A tree with one line per machine: state, address, evidence ("svm verified 12:03:10"), reason and mend of what failed.
  */
 void status_print(const struct lab_view *view, bool color, FILE *out);
-/* {"lab","state","machines":[{"path","level","driver","template","state","ready","address",
+/* {"lab","state","machines":[{"path","level","driver","template","state","ready","address","failure","mend",
  *  "nesting":{"wanted","verified","flag","reason","checked_at"}}]}: fixed for scripts. null for what is unknown. */
 json_t *status_json(const struct lab_view *view);
 

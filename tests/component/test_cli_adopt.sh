@@ -144,5 +144,5 @@ nestor adopt locl --file box.yaml
 expect_exit 1
 expect_error "locl: there is no host of that name in box.yaml" "did you mean 'local'?"
 nestor adopt local
-expect_exit 1
+expect_exit 2
 expect_error "lab.yaml" "name a lab file"

@@ -22,7 +22,7 @@ has "$err" "mend: there are: local"
 is "$out" "" # nothing else is looked at before
 run 1 doctor one.yaml --host loacl
 has "$err" "mend: did you mean 'local'? There are: local"
-run 1 doctor --host esx # of lab.yaml, which is not there
+run 2 doctor --host esx # of lab.yaml, which is not there
 has "$err" "error: lab.yaml: it cannot be read: No such file or directory"
 
 # Nothing in PATH: each program is told with its package.
@@ -49,5 +49,5 @@ run 1 doctor one.yaml
 has "$out" "fail  state "
 run 0 validate one.yaml
 
-run 1 doctor missing.yaml
+run 2 doctor missing.yaml
 has "$err" "No such file or directory"

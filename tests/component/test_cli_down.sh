@@ -95,7 +95,7 @@ done
 
 box_is_up "by a file that is not there"
 nestor down boxes.yaml --yes
-expect_exit 1
+expect_exit 2
 expect_error "boxes.yaml: looking for the lab's name in it: it cannot be read: No such file" "'nestor status' lists the labs"
 expect_up box
 

@@ -50,7 +50,7 @@ expect_exit 0
 nestor doctor other.yaml
 expect_out "ok    licence"
 nestor doctor --host vc
-expect_exit 1
+expect_exit 2
 expect_error "lab.yaml" "name a lab file"
 nestor doctor --host cv --file other.yaml
 expect_exit 1

@@ -97,7 +97,9 @@ run 2 image polish
 has "$err" "image: there is no 'polish'"
 run 1 image build no-such-image
 has "$err" "error: no-such-image: there is no recipe of that name"
-for action in build verify rm; do
+run 1 image build debian-kmv
+has "$err" "mend: did you mean 'debian-kvm'? There are: debian-kvm, tiny" # what is no recipe cannot be built
+for action in verify rm; do
     run 1 image $action debian-kmv
     has "$err" "mend: did you mean 'debian-kvm'? There are: debian-kvm, small-"
 done

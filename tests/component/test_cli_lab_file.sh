@@ -10,7 +10,7 @@ for command in validate plan "up --yes" graph doctor; do
     for case in "pipe.yaml a FIFO" "folder.yaml a directory" "/dev/zero a device"; do
         # shellcheck disable=SC2086 # words
         nestor $command "${case%% *}"
-        expect_exit 1
+        expect_exit 2
         expect_error "${case%% *}: it is ${case#* }, not a plain file" "'-' for standard input"
     done
 done

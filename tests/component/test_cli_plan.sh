@@ -65,7 +65,7 @@ begin "what cannot be planned"
 nestor plan
 expect_exit 2
 nestor plan nowhere.yaml
-expect_exit 1
+expect_exit 2
 expect_error "nowhere.yaml"
 nestor plan box.yaml --jsno
 expect_exit 2

@@ -19,6 +19,9 @@ begin "usage errors"
 refused "error: there is no command 'paln'" "did you mean 'plan'? There are: init, validate, plan, up," paln
 refused "error: there is no command 'xyzzy'" "there are: init, validate, plan, up," xyzzy
 refused "error: there is no command 'paln'" "did you mean 'plan'?" help paln
+refused "error: there is no command 'stat'" "did you mean 'status'?" stat
+refused "error: there is no command 'logs'" "here it is 'nestor console'; 'nestor help' shows all" logs
+refused "error: there is no command 'destroy'" "here it is 'nestor down'" destroy
 refused "error: there is no command '--quiet'" "options stand after the command: nestor COMMAND --quiet" --quiet up
 refused "error: graph: there is no --format 'svg'" "there are: dot, mermaid" graph box --format svg
 refused "error: graph: there is no --format 'mermiad'" "did you mean 'mermaid'?" graph box --format=mermiad

@@ -20,9 +20,19 @@ is "$(jq -r '.[0].valid, .[1].valid, .[1].machines, .[1].hosts, .[1].depth, .[0]
     "false true 2 1 2 null"
 is "$(jq -r '.[0].findings[0] | .line, .column, .severity' out | xargs)" "3 25 error"
 
-run 1 validate missing.yaml
-has "$err" "missing.yaml"
-has "$err" "No such file or directory"
+# One that cannot be read keeps nobody from hearing of the others.
+mkdir folder.yaml
+run 2 validate missing.yaml folder.yaml bad.yaml good.yaml
+has "$err" "error: missing.yaml: it cannot be read: No such file or directory"
+has "$err" "mend: name a lab file, or '-' for standard input"
+has "$err" "error: folder.yaml: it is a directory, not a plain file"
+has "$out" "bad.yaml: not valid: "
+has "$out" "good.yaml: valid"
+run 2 validate --json missing.yaml bad.yaml good.yaml
+is "$(jq -r '.[] | .file, .valid' out | xargs)" "missing.yaml false bad.yaml false good.yaml true"
+is "$(jq -r '.[0].findings[0] | .line, .severity, .text' out | xargs)" \
+    "null error it cannot be read: No such file or directory"
+is "$err" ""
 
 got=0
 timeout 60 "$nestor" validate - <good.yaml >out || got=$?

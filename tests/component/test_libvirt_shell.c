@@ -308,6 +308,30 @@ static const char on_its_way[] = "d/.new.lab.x-01234567/tag d/.gone.lab.y-012345
 static const char work_on_its_way[] = "mkdir -p d/.new.lab.x-01234567 d/.gone.lab.y-01234567\nfor file in %s; do "
                                       ": >$file; done";
 
+/* What the guest writes is its own: a terminal would obey it. */
+static void a_console_is_the_end_of_its_log_and_printable(void **state) {
+    struct fixture *f = *state;
+    cleanup_buffer struct buffer none = {0}, text = {0};
+    assert_ok(f, libvirt_driver.create(&f->hv, &f->spec, &f->ctx, &f->err));
+    assert_ok(f, libvirt_driver.console(&f->hv, &f->spec.tag, &none, &f->ctx, &f->err));
+    assert_int_equal(none.len, 0);
+    assert_true(
+        sh(f, "cd " HERE "\n"
+              "{ echo first; head -c 5000 /dev/zero | tr '\\0' x; printf '\\n\\033[2Jlast\\r\\n'; } >console.log"));
+    assert_ok(f, libvirt_driver.console(&f->hv, &f->spec.tag, &text, &f->ctx, &f->err));
+    assert_null(strstr(buffer_str(&text), "first"));
+    assert_non_null(strstr(buffer_str(&text), "xx\n[2Jlast\n"));
+}
+
+static void virsh_that_is_not_installed_is_said_with_what_to_install(void **state) {
+    struct fixture *f = *state;
+    assert_true(sh(f, "rm bin/virsh"));
+    struct observation *seen = NULL;
+    int rc = libvirt_driver.observe(&f->hv, f->spec.tag.lab_id, &seen, &f->ctx, &f->err);
+    assert_error(f, rc, ERR_MISSING_PROGRAM, f->hv.subject, "a program is missing there: virsh: not found");
+    assert_non_null(strstr(f->err.mend, "install libvirt-clients"));
+}
+
 static void prune_leaves_what_others_are_at_work_on(void **state) {
     struct fixture *f = *state;
     cleanup_free char *make = xasprintf(work_on_its_way, on_its_way);
@@ -477,6 +501,8 @@ int main(void) {
         TEST(what_runs_is_started_already),
         TEST(what_is_paused_is_resumed),
         TEST(what_does_not_run_has_a_reason),
+        TEST(a_console_is_the_end_of_its_log_and_printable),
+        TEST(virsh_that_is_not_installed_is_said_with_what_to_install),
         TEST(prune_leaves_what_others_are_at_work_on),
         TEST(prune_removes_what_was_left),
         TEST(prune_keeps_an_image_that_gets_its_first_machine),

@@ -10,7 +10,7 @@ write_faults "create box/kvm1 io retry times=1" "start box/kvm2/web1 timeout ret
     "image host* io retry times=1"
 nestor up box.yaml --yes
 expect_exit 0
-expect_err "trying again"
+expect_err "box/kvm1: trying again: injected fault: create"
 expect_up box
 
 begin "what fails for ever fails, and the other branch is completed"
@@ -19,8 +19,17 @@ nestor up box.yaml --yes
 expect_exit 4
 expect_error "box/kvm1/web1: creating it: injected fault: create" "remove the fault from the file 'faults'"
 expect_err "box/kvm1/web1: start not done: something it needs has failed"
+nestor status box
+[ "$(grep -c "injected fault: create" out)" = 1 ] || fail "the cause is not told once"
+expect_out "     injected fault: create"
+expect_out "     mend: remove the fault from the file 'faults'"
+nestor events box
+expect_out "box/kvm1/web1: injected fault: create"
+[ "$(grep -c "box/kvm2/web1: not there" out)" = 1 ] || fail "the reason is not told once"
 nestor status box --json
 expect_json '[.machines[] | select(.ready | not) | .path] == ["box/kvm1/web1"]'
+expect_json '.machines[] | select(.path == "box/kvm1/web1") | .failure == "injected fault: create"
+    and (.mend | startswith("remove the fault"))'
 expect_json '.machines[] | select(.path == "box/kvm1/web1") | .state == "failed"'
 rm "$NESTOR_HOME/faults"
 nestor up box.yaml --yes

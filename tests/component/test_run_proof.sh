@@ -23,7 +23,8 @@ expect_json '.machines[] | select(.path == "box/kvm1") | .ready == false and .st
 expect_json '.machines[] | select(.path == "box/kvm1/web1") | .state == "absent"'
 expect_json '.machines[] | select(.path == "box/kvm2") | .ready and .nesting.verified'
 nestor status box
-expect_out "guest-flag-missing"
+[ "$(grep -c "neither vmx nor svm" out)" = 1 ] || fail "the cause is not told once"
+[ "$(grep -c "mend:" out)" = 1 ] || fail "the mend is not told once"
 
 begin "required: once the flag is there, up goes on"
 write_lab box "blind: box/kvm1"
@@ -115,6 +116,7 @@ expect_err "box/kvm2: verify begins"
     fail "one waited for the other"
 expect_err "box/kvm1: verify failed"
 expect_out "error: box/kvm1: it did not answer over SSH in time; the last try said: injected fault: connect"
+expect_out "mend: see 'nestor console box/kvm1'; a slow host may need a longer"
 expect_out "error: box/kvm2: it did not answer"
 write_faults "connect box/kvm1 unreachable"
 nestor verify box --json --quiet

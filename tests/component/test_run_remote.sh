@@ -121,6 +121,40 @@ config=$(cat out)
 grep -q '^Host box/a/b/c ' "$config" || fail "the machine has no alias"
 ! grep -q ProxyJump "$config" || fail "it jumps: $(grep ProxyJump "$config")"
 
+what="the address that the host gives now goes before the recorded one"
+note=$(machine box/a)/address
+mv "$NESTOR_HOME/fake/addresses/$(cat "$note")" "$NESTOR_HOME/fake/addresses/10.9.8.7"
+printf 10.9.8.7 >"$note"
+nestor status box --json
+expect_json '.machines[] | select(.path == "box/a") | .address | startswith("10.9.8.7:")'
+nestor ssh --config box
+grep -A1 '^Host box/a ' "$(cat out)" | grep -qx '    HostName 10.9.8.7' || fail "the recorded address is in it"
+
+begin "a home with what OpenSSH takes for a token"
+export NESTOR_HOME="$place/100%z me"
+mkdir "$NESTOR_HOME"
+nestor up box.yaml --yes
+expect_exit 0
+nestor ssh --config box
+expect_exit 0
+sed -i 's/HostName .*/HostName 127.0.0.1/; s/Port .*/Port 1/' "$(cat out)"
+timeout 20 ssh -F "$(cat out)" box/a true 2>err
+expect_err "Connection refused" # it could read it all
+nestor down box --yes
+expect_exit 0
+rm -r "$NESTOR_HOME"
+
+begin "a home that OpenSSH's configuration cannot name"
+export NESTOR_HOME="$place/\${b}"
+mkdir "$NESTOR_HOME"
+nestor up box.yaml --yes
+expect_exit 0
+nestor ssh --config box
+expect_exit 1
+expect_error "OpenSSH's configuration cannot name it" "set NESTOR_HOME to a folder without them"
+rm -r "$NESTOR_HOME"
+export NESTOR_HOME="$place/home"
+
 begin "many at once, where the host takes as many"
 cat >box.yaml <<END
 lab: box

@@ -108,6 +108,31 @@ static void shell_words_are_quoted(void **state) {
     }
 }
 
+static void the_login_of_a_url_is_found(void **state) {
+    (void)state;
+    static const struct {
+        const char *url, *login;
+    } cases[] = {
+        {"https://me@host/", "me"},
+        {"https://me:a@b:c@host", "me:a@b:c"},
+        {"https://@host", ""},
+        {"https://host/a@b", NULL},
+        {"https://host?a@b", NULL},
+        {"https://host#a@b", NULL},
+        {"me@host", NULL},
+        {"", NULL},
+        {"x://", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t n = 0;
+        const char *login = url_login(cases[i].url, &n);
+        assert_int_equal(!login, !cases[i].login);
+        if (login)
+            assert_memory_equal(login, cases[i].login, strlen(cases[i].login));
+        assert_int_equal(n, cases[i].login ? strlen(cases[i].login) : 0);
+    }
+}
+
 static void copies_end_where_they_should(void **state) {
     (void)state;
     cleanup_free char *whole = xstrdup("text"), *part = xstrndup("text", 2), *none = xstrndup("", 0);
@@ -184,6 +209,7 @@ int main(void) {
         cmocka_unit_test(reserving_the_impossible_is_an_overflow),
         cmocka_unit_test(stolen_bytes_leave_a_buffer_with_the_same_ceiling),
         cmocka_unit_test(shell_words_are_quoted),
+        cmocka_unit_test(the_login_of_a_url_is_found),
         cmocka_unit_test(copies_end_where_they_should),
         cmocka_unit_test(everything_is_zeroed_aligned_and_apart),
         cmocka_unit_test(one_big_object_does_not_waste_the_block_in_use),

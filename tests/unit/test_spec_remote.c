@@ -221,6 +221,19 @@ static void a_secret_must_not_stand_in_the_spec(void **state) {
                    "'password.file'?");
 }
 
+/* What was written is not repeated: it is the password. */
+static void a_url_with_a_password_must_not_stand_in_the_spec(void **state) {
+    (void)state;
+    assert_refused(
+        "lab: x\nhosts: { vc: { driver: remote, url: \"https://me:hunter2@vc/sdk\", password: { env: A } } }\n"
+        "machines: { a: { template: t } }\n",
+        "2:32: error: 'url' has a password in it, which must not stand in the spec; take it out: a key of "
+        "its own says where a password is, or a key of SSH makes it needless");
+    lab_free(
+        spec_good("lab: x\nhosts: { vc: { driver: remote, url: \"qemu+ssh://me@vc/system\", password: { env: A } } }\n"
+                  "machines: { a: { template: t } }\n"));
+}
+
 static void files_are_seen_from_the_folder_of_the_spec(void **state) {
     (void)state;
     cleanup_free char *here = getcwd(NULL, 0);
@@ -275,6 +288,7 @@ int main(void) {
         cmocka_unit_test(a_guest_hypervisor_takes_parameters),
         cmocka_unit_test(bad_parameters_of_a_guest_hypervisor),
         cmocka_unit_test(a_secret_must_not_stand_in_the_spec),
+        cmocka_unit_test(a_url_with_a_password_must_not_stand_in_the_spec),
         cmocka_unit_test(files_are_seen_from_the_folder_of_the_spec),
         cmocka_unit_test(an_address_is_enough_for_what_is_spoken_to_there),
     };

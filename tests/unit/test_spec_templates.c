@@ -53,6 +53,21 @@ static void checksums(void **state) {
         "3:49: error: 'sha256' must be 64 hex digits, not the 1 characters 'x'; 'sha256sum FILE' prints them");
 }
 
+/* The file is kept in the state as it is, and people show it around; the message does not repeat it. */
+static void logins_in_urls_are_refused(void **state) {
+    (void)state;
+#define REFUSED " has a login in it, which must not stand in the spec; download the file and give its path"
+    assert_refused(T("source: \"https://me:s3cret@example.org/d\", sha256: " SHA),
+                   "3:16: error: the URL of 'source'" REFUSED);
+    assert_refused(T("source: \"https://t0ken@example.org/d\", sha256: " SHA),
+                   "3:16: error: the URL of 'source'" REFUSED);
+    assert_refused(T("source: \"ftp://me:s3cret@example.org\", sha256: " SHA),
+                   "3:16: error: the URL of 'source'" REFUSED);
+    assert_refused(T("source: d, boot: { kernel: \"https://me:s3@cret@example.org/k\" }"),
+                   "3:35: error: the URL of 'kernel'" REFUSED);
+    lab_free(spec_good(T("source: \"https://example.org/d?to=a@b\", sha256: " SHA)));
+}
+
 static void schemes(void **state) {
     (void)state;
     assert_refused(
@@ -148,7 +163,7 @@ int main(void) {
         cmocka_unit_test(schemes),        cmocka_unit_test(kernel_boot),
         cmocka_unit_test(without_source), cmocka_unit_test(an_unused_template_is_a_warning),
         cmocka_unit_test(user_data_text), cmocka_unit_test(user_data_without_header_is_a_warning),
-        cmocka_unit_test(bad_user_data),
+        cmocka_unit_test(bad_user_data),  cmocka_unit_test(logins_in_urls_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

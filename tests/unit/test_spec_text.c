@@ -66,6 +66,8 @@ static void excerpts(void **state) {
     struct arena arena = {0};
     assert_string_equal(text_excerpt(&arena, "short", 5), "short");
     assert_string_equal(text_excerpt(&arena, "longer", 5), "longe...");
+    assert_string_equal(text_excerpt(&arena, "ftp://me:s3cret@h/d", 80), "ftp://...@h/d");
+    assert_string_equal(text_excerpt(&arena, "ftp://me:s3cret@h/d", 9), "ftp://......");
     assert_string_equal(text_excerpt(&arena, "a\xe2\x82\xac\xe2\x82\xac", 5), "a\xe2\x82\xac...");
     arena_free(&arena);
 }

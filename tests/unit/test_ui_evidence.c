@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -28,13 +29,20 @@ static struct evidence evidence = {
         },
 };
 
+static int an_hour_before_utc(void **state) {
+    (void)state;
+    setenv("TZ", "XXX-1", 1);
+    tzset();
+    return 0;
+}
+
 static void print(void *data, FILE *out) { evidence_print("lab/kvm1", data, false, out); }
 
 static void each_probe_has_its_verdict_its_output_and_its_mend(void **state) {
     (void)state;
     ui_speak_utf8();
     cleanup_free char *text = ui_capture(print, &evidence);
-    assert_string_equal(text, "lab/kvm1: not verified: dev-kvm-missing  (2023-11-14T22:13:20Z)\n"
+    assert_string_equal(text, "lab/kvm1: not verified: dev-kvm-missing  (2023-11-14 23:13:20 +0100)\n"
                               "  ✔ cpu-flag             passed\n"
                               "      $ grep -Eow '(vmx|svm)' /proc/cpuinfo\n"
                               "      svm\n"
@@ -55,7 +63,7 @@ static void what_is_verified_names_its_flag(void **state) {
     (void)state;
     struct evidence good = {.checked_at = 1700000000, .verified = true, .flag = "vmx"};
     cleanup_free char *text = ui_capture(print, &good);
-    assert_string_equal(text, "lab/kvm1: verified, it has vmx  (2023-11-14T22:13:20Z)\n");
+    assert_string_equal(text, "lab/kvm1: verified, it has vmx  (2023-11-14 23:13:20 +0100)\n");
 }
 
 static void print_json(void *data, FILE *out) { json_print(evidence_json("lab/kvm1", data), out); }
@@ -93,5 +101,5 @@ int main(void) {
         cmocka_unit_test(what_is_verified_names_its_flag),
         cmocka_unit_test(json_has_command_output_verdict_reason_and_mend),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, an_hour_before_utc, NULL);
 }

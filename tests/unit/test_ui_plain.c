@@ -60,6 +60,28 @@ static void each_event_is_a_line_with_the_time_since_the_first(void **state) {
               "[  125.4s] done\n");
 }
 
+static void the_steps_of_one_change_tell_its_reason_once(void **state) {
+    struct log *l = *state;
+    TELL(l, 0, EVENT_STEP_START, .path = "q/a", .step = "create", .text = "not there");
+    TELL(l, 0, EVENT_STEP_START, .path = "q/b", .step = "create", .text = "not there");
+    TELL(l, 0, EVENT_STEP_START, .path = "q/a", .step = "start", .text = "not there");
+    TELL(l, 0, EVENT_STEP_START, .path = "q/a", .step = "stop", .text = "it left the lab file");
+    expect(l, "[    0.0s] q/a: create begins: not there\n"
+              "[    0.0s] q/b: create begins: not there\n"
+              "[    0.0s] q/a: start begins\n"
+              "[    0.0s] q/a: stop begins: it left the lab file\n");
+}
+
+static void who_tries_again_says_why(void **state) {
+    struct log *l = *state;
+    struct error why = {.code = ERR_IO, .cause = "the disk \033[2Jsays no"};
+    TELL(l, 0, EVENT_NOTICE, .path = "q/a", .text = "trying again", .error = &why);
+    expect(l, "[    0.0s] q/a: trying again: the disk ?[2Jsays no\n");
+    live_message(&(struct event){.kind = EVENT_NOTICE, .path = "q/a", .text = "trying again", .error = &why}, &l->look,
+                 &l->out);
+    expect(l, "note: q/a: trying again: the disk ?[2Jsays no\n");
+}
+
 static void a_failure_has_its_cause(void **state) {
     struct log *l = *state;
     struct error why = {.code = ERR_DIED,
@@ -167,6 +189,8 @@ int main(void) {
 #define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         test(each_event_is_a_line_with_the_time_since_the_first),
+        test(the_steps_of_one_change_tell_its_reason_once),
+        test(who_tries_again_says_why),
         test(a_failure_has_its_cause),
         test(an_interruption_is_no_failure),
         test(progress_is_told_at_each_tenth_once),

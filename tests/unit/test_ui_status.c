@@ -4,17 +4,19 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
 #include "nestor/buffer.h"
+#include "ui/text.h"
 #include "ui/ui.h"
 #include "ui_capture.h"
 
 #define CHECKED_AT 1700000000 /* 2023-11-14 22:13:20 UTC */
 #define MACHINE(path_, name_, level_, state_)                                                                          \
     .path = path_, .name = name_, .level = level_, .driver = "qemu", .template = "tiny", .state = state_,              \
-    .address = "", .failure = "", .hypervisor = "", .wanted = "off", .flag = "", .reason = ""
+    .address = "", .failure = "", .mend = "", .hypervisor = "", .wanted = "off", .flag = "", .reason = ""
 
 static struct machine_view machines[] = {
     {MACHINE("lab/kvm1", "kvm1", 1, "running"), .ready = true},
@@ -29,6 +31,8 @@ static const struct lab_view lab = {.lab = "lab", .state = "failed", .machines =
 static int setup(void **state) {
     (void)state;
     ui_speak_utf8();
+    setenv("TZ", "XXX-1", 1); /* an hour before UTC */
+    tzset();
     machines[0].wanted = "required";
     machines[0].address = "127.0.0.1:40001";
     machines[0].checked = machines[0].verified = true;
@@ -36,7 +40,8 @@ static int setup(void **state) {
     machines[0].checked_at = CHECKED_AT;
     machines[1].driver = "libvirt";
     machines[1].address = "192.168.122.10:22";
-    machines[2].failure = "lab/kvm1/web2: it ended: \033[2Jpanic\nsecond";
+    machines[2].failure = "it ended: \033[2Jpanic\rsecond";
+    machines[2].mend = "see why: \033]0;x";
     machines[3].wanted = "required";
     machines[3].checked = true;
     machines[3].reason = "dev-kvm-missing";
@@ -50,20 +55,53 @@ static void print(void *data, FILE *out) { status_print(data, false, out); }
 static void a_lab_is_a_tree_with_states_addresses_and_evidence(void **state) {
     (void)state;
     cleanup_free char *text = ui_capture(print, (void *)&lab);
-    assert_string_equal(text, "lab  failed  2 of 6 machines ready\n"
-                              "\n"
-                              "  MACHINE  STATE    ADDRESS            TEMPLATE  NESTING\n"
-                              "  kvm1     ready    127.0.0.1:40001    tiny      svm verified 2023-11-14 22:13\n"
-                              "  ├─ web1  ready    192.168.122.10:22  tiny\n"
-                              "  ├─ web2  failed   –                  tiny\n"
-                              "  │     lab/kvm1/web2: it ended: ?[2Jpanic second\n"
-                              "  └─ old   absent   –                  tiny\n"
-                              "  kvm2     running  –                  tiny      not verified: dev-kvm-missing "
-                              "2023-11-14 22:13\n"
-                              "     /dev/kvm is missing in the guest or cannot be opened\n"
-                              "     mend: check the kvm modules and the permissions of /dev/kvm in the guest\n"
-                              "  kvm3     stopped  –                  tiny      preferred, not checked\n");
+    assert_string_equal(text,
+                        "lab  failed  2 of 6 machines ready\n"
+                        "\n"
+                        "  MACHINE  STATE    ADDRESS            TEMPLATE  NESTING\n"
+                        "  kvm1     ready    127.0.0.1:40001    tiny      svm verified 2023-11-14 23:13:20 +0100\n"
+                        "  ├─ web1  ready    192.168.122.10:22  tiny\n"
+                        "  ├─ web2  failed   –                  tiny\n"
+                        "  │     it ended: ?[2Jpanic second\n"
+                        "  │     mend: see why: ?]0;x\n"
+                        "  └─ old   absent   –                  tiny\n"
+                        "  kvm2     running  –                  tiny      not verified 2023-11-14 23:13:20 +0100\n"
+                        "     /dev/kvm is missing in the guest or cannot be opened (dev-kvm-missing)\n"
+                        "     mend: check the kvm modules and the permissions of /dev/kvm in the guest\n"
+                        "  kvm3     stopped  –                  tiny      preferred, not checked\n");
     ui_assert_harmless(text);
+}
+
+static void a_failed_proof_is_told_once_with_one_mend(void **state) {
+    (void)state;
+    struct machine_view failed = {MACHINE("lab/kvm1", "kvm1", 1, "failed"), .checked = true};
+    const struct lab_view one = {.lab = "lab", .state = "failed", .machines = &failed, .n = 1};
+    failed.wanted = "required";
+    failed.reason = "dev-kvm-missing";
+    failed.checked_at = CHECKED_AT;
+    failed.failure = "/dev/kvm is missing in the guest or cannot be opened (dev-kvm-missing)";
+    failed.mend = "check it";
+    cleanup_free char *same = ui_capture(print, (void *)&one);
+    assert_non_null(strstr(same, "+0100\n     /dev/kvm is missing in the guest or cannot be opened (dev-kvm-missing)\n"
+                                 "     mend: check it\n"));
+    assert_null(strstr(strstr(same, "/dev/kvm") + 1, "/dev/kvm"));
+    failed.failure = "it does not start";
+    cleanup_free char *other = ui_capture(print, (void *)&one);
+    assert_non_null(strstr(
+        other, "     it does not start\n     mend: check it\n"
+               "     /dev/kvm is missing in the guest or cannot be opened (dev-kvm-missing)\n     mend: check the"));
+}
+
+static void a_proof_of_today_has_the_time_alone(void **state) {
+    (void)state;
+    char now[32], line[64];
+    machines[0].checked_at = clock_unix();
+    time_format(machines[0].checked_at, now);
+    snprintf(line, sizeof line, "svm verified %.8s\n", now + 11);
+    cleanup_free char *text = ui_capture(print, (void *)&lab);
+    time_format(clock_unix(), line + 32);
+    if (strncmp(now, line + 32, 10) == 0) /* else it was midnight meanwhile */
+        assert_non_null(strstr(text, line));
 }
 
 static void without_utf8_it_is_ascii(void **state) {
@@ -89,22 +127,28 @@ static void a_lab_without_machines_is_shown(void **state) {
 static const char *const expected_json =
     "{\"lab\": \"lab\", \"state\": \"failed\", \"machines\": ["
     "{\"path\": \"lab/kvm1\", \"level\": 1, \"driver\": \"qemu\", \"template\": \"tiny\", \"state\": \"running\","
-    " \"ready\": true, \"address\": \"127.0.0.1:40001\", \"nesting\": {\"wanted\": \"required\", \"verified\": true,"
+    " \"ready\": true, \"address\": \"127.0.0.1:40001\", \"failure\": null, \"mend\": null, \"nesting\": {\"wanted\": "
+    "\"required\", \"verified\": true,"
     " \"flag\": \"svm\", \"reason\": null, \"checked_at\": \"2023-11-14T22:13:20Z\"}},"
     "{\"path\": \"lab/kvm1/web1\", \"level\": 2, \"driver\": \"libvirt\", \"template\": \"tiny\", \"state\": "
-    "\"running\", \"ready\": true, \"address\": \"192.168.122.10:22\", \"nesting\": {\"wanted\": \"off\","
+    "\"running\", \"ready\": true, \"address\": \"192.168.122.10:22\", \"failure\": null, \"mend\": null, \"nesting\": "
+    "{\"wanted\": \"off\","
     " \"verified\": null, \"flag\": null, \"reason\": null, \"checked_at\": null}},"
     "{\"path\": \"lab/kvm1/web2\", \"level\": 2, \"driver\": \"qemu\", \"template\": \"tiny\", \"state\": \"failed\","
-    " \"ready\": false, \"address\": null, \"nesting\": {\"wanted\": \"off\", \"verified\": null, \"flag\": null,"
+    " \"ready\": false, \"address\": null, \"failure\": \"it ended: \\u001b[2Jpanic\\rsecond\", \"mend\": \"see why: "
+    "\\u001b]0;x\", \"nesting\": {\"wanted\": \"off\", \"verified\": null, \"flag\": null,"
     " \"reason\": null, \"checked_at\": null}},"
     "{\"path\": \"lab/kvm2\", \"level\": 1, \"driver\": \"qemu\", \"template\": \"tiny\", \"state\": \"running\","
-    " \"ready\": false, \"address\": null, \"nesting\": {\"wanted\": \"required\", \"verified\": false, \"flag\": "
+    " \"ready\": false, \"address\": null, \"failure\": null, \"mend\": null, \"nesting\": {\"wanted\": \"required\", "
+    "\"verified\": false, \"flag\": "
     "null, \"reason\": \"dev-kvm-missing\", \"checked_at\": \"2023-11-14T22:13:20Z\"}},"
     "{\"path\": \"lab/kvm3\", \"level\": 1, \"driver\": \"qemu\", \"template\": \"tiny\", \"state\": \"stopped\","
-    " \"ready\": false, \"address\": null, \"nesting\": {\"wanted\": \"preferred\", \"verified\": null, \"flag\": "
+    " \"ready\": false, \"address\": null, \"failure\": null, \"mend\": null, \"nesting\": {\"wanted\": \"preferred\", "
+    "\"verified\": null, \"flag\": "
     "null, \"reason\": null, \"checked_at\": null}},"
     "{\"path\": \"lab/kvm1/old\", \"level\": 2, \"driver\": \"qemu\", \"template\": \"tiny\", \"state\": \"absent\","
-    " \"ready\": false, \"address\": null, \"nesting\": {\"wanted\": \"off\", \"verified\": null, \"flag\": null,"
+    " \"ready\": false, \"address\": null, \"failure\": null, \"mend\": null, \"nesting\": {\"wanted\": \"off\", "
+    "\"verified\": null, \"flag\": null,"
     " \"reason\": null, \"checked_at\": null}}]}";
 
 static void json_keeps_its_promise_to_scripts(void **state) {
@@ -122,6 +166,8 @@ static void json_keeps_its_promise_to_scripts(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(a_lab_is_a_tree_with_states_addresses_and_evidence, setup),
+        cmocka_unit_test_setup(a_failed_proof_is_told_once_with_one_mend, setup),
+        cmocka_unit_test_setup(a_proof_of_today_has_the_time_alone, setup),
         cmocka_unit_test_setup(without_utf8_it_is_ascii, setup),
         cmocka_unit_test_setup(a_lab_without_machines_is_shown, setup),
         cmocka_unit_test_setup(json_keeps_its_promise_to_scripts, setup),

@@ -91,6 +91,26 @@ static void a_block_keeps_its_last_lines(void **state) {
     assert_string_equal(buffer_str(&out), "  (1 earlier line)\n  two\n  th?ree\n");
 }
 
+static void lines_are_broken_at_spaces(void **state) {
+    (void)state;
+    struct buffer out = {0};
+    text_put_wrapped(&out, "one two  three\nfour abcdefghijkl x", 0, 2, 9, true);
+    assert_string_equal(buffer_str(&out), "one two\n  three\n  four\n  abcdefghijkl\n  x");
+    buffer_clear(&out);
+    text_put_wrapped(&out, "日本 日本 \033[2J", 5, 0, 10, true);
+    assert_string_equal(buffer_str(&out), "日本\n日本 ?[2J");
+    buffer_clear(&out);
+    text_put_wrapped(&out, "not broken at all", 70, 2, TEXT_NO_LIMIT, true);
+    assert_string_equal(buffer_str(&out), "not broken at all");
+    buffer_clear(&out);
+    text_put_hanging(&out, "0123456789 0123456789 0123456789", 10, 34, true);
+    assert_string_equal(buffer_str(&out), "0123456789 0123456789\n          0123456789");
+    buffer_clear(&out);
+    text_put_hanging(&out, "0123456789 0123456789", 30, 42, true); /* too little room there */
+    assert_string_equal(buffer_str(&out), "0123456789\n        0123456789");
+    buffer_free(&out);
+}
+
 static void bytes_are_rounded_for_eyes(void **state) {
     (void)state;
     static const struct {
@@ -155,6 +175,7 @@ int main(void) {
         cmocka_unit_test(a_wide_character_is_never_halved),
         cmocka_unit_test(padding_fills_columns_not_bytes),
         cmocka_unit_test(a_block_keeps_its_last_lines),
+        cmocka_unit_test(lines_are_broken_at_spaces),
         cmocka_unit_test(bytes_are_rounded_for_eyes),
         cmocka_unit_test(the_locale_decides),
         cmocka_unit_test(json_of_hostile_text_is_json_and_harmless),

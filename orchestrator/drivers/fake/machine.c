@@ -11,6 +11,9 @@
 #include "drivers/fake/operations.h"
 #include "drivers/fake/remote.h"
 #include "drivers/fake/world.h"
+#include "nestor/file.h"
+
+#define CONSOLE_BYTES 4096
 
 /* fake_begin, and the machine must be there and whole. */
 static int begin_machine(const struct hypervisor *hv, const struct tag *tag, const char *what, struct record *ret,
@@ -207,6 +210,9 @@ int fake_console(struct hypervisor *hv, const struct tag *tag, struct buffer *re
     struct record r;
     if (begin_machine(hv, tag, "reading its console", &r, ctx, err))
         return -1;
+    cleanup_free char *said = fake_machine_path(&hv->settings, tag, "console");
+    if (file_read(AT_FDCWD, said, CONSOLE_BYTES, ret, NULL, NULL) == 0)
+        return 0;
     buffer_printf(ret, "%s login:\n", r.field[RECORD_NAME]);
     if (r.power != POWER_ON)
         buffer_puts(ret, "reboot: Power down\n");

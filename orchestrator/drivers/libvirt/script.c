@@ -51,6 +51,12 @@ static void last_line(const struct buffer *text, char *out, size_t size) {
     out[n] = '\0';
 }
 
+/* Shells say "sh: 8: virsh: not found" or "sh: line 8: virsh: command not found". */
+static const char *without_place(const char *line) {
+    const char *place = strstr(line, ": "), *program = place ? strstr(place + 2, ": ") : NULL;
+    return program && strstr(program + 2, ": ") ? program + 2 : line;
+}
+
 static int status_error(struct hypervisor *hv, const struct command_result *result, struct error *err) {
     enum error_code code = ERR_PROCESS;
     const char *reason = "";
@@ -61,7 +67,10 @@ static int status_error(struct hypervisor *hv, const struct command_result *resu
         }
     char line[400];
     last_line(&result->err, line, sizeof line);
-    error_set(err, code, hv->subject, "%s", line[0] ? line : "a command on it failed and said nothing");
+    if (code == ERR_MISSING_PROGRAM)
+        error_set(err, code, hv->subject, "a program is missing there: %s", without_place(line));
+    else
+        error_set(err, code, hv->subject, "%s", line[0] ? line : "a command on it failed and said nothing");
     if (err)
         err->native = result->status;
     error_reason(err, reason);

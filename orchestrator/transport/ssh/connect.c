@@ -58,7 +58,7 @@ static const char *last_message(struct wire *w) {
 
 static int lost(struct attempt *a, const char *when, struct error *err) {
     error_set(err, ERR_UNREACHABLE, a->target->subject, "the other side closed the connection %s", when);
-    error_mend(err, "wait until the machine has booted; if it stays, look at its console");
+    error_mend(err, "wait until the machine has booted; if it stays, look at its console (nestor console)");
     return error_retry(err);
 }
 

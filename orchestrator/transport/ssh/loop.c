@@ -10,7 +10,8 @@
 
 static void set_lost(struct ssh_session *s, struct error *e, const char *cause, const char *detail) {
     error_set(e, ERR_UNREACHABLE, s->subject, "%s%s%s", cause, detail ? ": " : "", detail ? detail : "");
-    error_mend(e, "the connection is made anew by the same command; if it stays, look at the machine's console");
+    error_mend(e, "the connection is made anew by the same command; if it stays, look at the machine's console (nestor "
+                  "console)");
     error_retry(e);
 }
 
