@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "nestor/buffer.h"
+#include "nestor/context.h"
 #include "nestor/error.h"
 
 #define LAB_ID_LEN 16 /* hex digits */
@@ -45,9 +46,10 @@ int keypair_derive(const struct secret *s, const char *purpose, const char *comm
                    struct error *err) NESTOR_CHECKED;
 void keypair_free(struct keypair *k); /* NULL-safe, half-built-safe */
 
-/* SHA-256 of a file as 64 hex digits into out[65]; `progress` as in transport.h, may be NULL. */
+/* SHA-256 of a file as 64 hex digits into out[65]; `progress` as in transport.h, may be NULL. Ends soon after ctx does
+ * (ERR_CANCELLED, ERR_TIMEOUT about the path); NULL: with the file. */
 int sha256_file(const char *path, char out[65], void (*progress)(void *, uint64_t, uint64_t), void *data,
-                struct error *err) NESTOR_CHECKED;
+                const struct context *ctx, struct error *err) NESTOR_CHECKED;
 void sha256_hex(const void *data, size_t len, char out[65]);
 
 #endif

@@ -48,12 +48,21 @@ int image_check(const struct template *t, struct error *err) NESTOR_CHECKED;
 int image_ensure(const struct template *t, bool rebuild, struct image **ret, struct event_sink *sink,
                  const struct context *ctx, struct error *err) NESTOR_CHECKED;
 /* Hashes the files again and compares with the manifest: ERR_CHECKSUM names file, expected and found. */
-int image_verify(const struct image *image, struct error *err) NESTOR_CHECKED;
-/* A template used in place is only forgotten. ERR_LOCKED while somebody makes it. */
+int image_verify(const struct image *image, const struct context *ctx, struct error *err) NESTOR_CHECKED;
+/* A template used in place is only forgotten; of one that never became whole, what is left of its making goes.
+ * ERR_LOCKED while somebody makes it. */
 int image_remove(const char *name, struct error *err) NESTOR_CHECKED;
 /* Names in the catalogue (built or not): calls fn for each, in name order. image is NULL for a recipe not built. */
 int image_list(void (*fn)(void *data, const char *name, const struct image *image), void *data,
                struct error *err) NESTOR_CHECKED;
+
+/* What was left by those who were killed or interrupted while they made an image, such as half a download (which the
+ * next image_ensure of the same would continue): calls fn for each path, by name. What somebody is making now is no
+ * leftover. */
+int image_leftovers(void (*fn)(void *data, const char *name, const char *path), void *data,
+                    struct error *err) NESTOR_CHECKED;
+/* Removes the leftovers of that name; fine if there are none. ERR_LOCKED while somebody makes it. */
+int image_clean(const char *name, struct error *err) NESTOR_CHECKED;
 
 /* --- the NoCloud seed (image/seed.c) --- */
 

@@ -137,7 +137,8 @@ int state_machine_delete(struct state *s, const char *lab_id, const char *path, 
 
 /* --- evidence --- */
 
-/* Keeps the newest ten per machine; probes are stored as JSON. The machine must be recorded. */
+/* Keeps the newest ten per machine; probes are stored as JSON. ERR_NOT_FOUND about a machine that is not recorded, or
+ * not any more: who verifies holds no lock that would keep another nestor from taking it down meanwhile. */
 int state_evidence_put(struct state *s, const char *lab_id, const char *path, const struct evidence *e,
                        struct error *err) NESTOR_CHECKED;
 struct evidence_record {

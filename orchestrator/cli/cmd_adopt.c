@@ -5,11 +5,11 @@
 
 #include "cli/hosts.h"
 #include "cli/recorded.h"
+#include "cli/session.h"
 #include "nestor/state.h"
 #include "ui/text.h"
 #include "ui/ui.h"
 
-#define LOCK_MS 10000
 #define PATH_LENGTH_MAX 200
 
 struct adopt_options {
@@ -263,9 +263,8 @@ static int put_all(const struct adoption *a, const struct found_lab *lab, struct
 }
 
 static int adopt(const struct adoption *a, const struct found_lab *lab, struct error *err) {
-    struct context ctx = context_timeout(&a->cli->ctx, LOCK_MS);
     struct lab_lock lock = {.fd = -1};
-    if (lab_lock_take(a->home, lab->name, "nestor adopt", &lock, &ctx, err))
+    if (lab_lock_await(a->cli, a->home, lab->name, "nestor adopt", &lock, err))
         return -1;
     int failed = state_begin(a->state, err) || put_all(a, lab, err) || state_commit(a->state, err);
     state_rollback(a->state);

@@ -10,6 +10,7 @@
 #include "cli/recorded.h"
 #include "cli/session.h"
 #include "nestor/file.h"
+#include "nestor/image.h"
 #include "ui/text.h"
 #include "ui/ui.h"
 
@@ -24,10 +25,11 @@ static const struct option_spec options[] = {
     {0},
 };
 
-/* Something with a nestor tag that no lab claims. */
+/* Something with a nestor tag that no lab claims, or what is left of making an image. */
 struct orphan {
-    const struct known_host *host; /* NULL: a directory of nestor's own */
-    const char *lab_id, *path;     /* path: the machine's, or the directory's */
+    const struct known_host *host; /* NULL: a file or directory of nestor's own */
+    const char *image;             /* whose leftover it is; NULL: a lab's */
+    const char *lab_id, *path;     /* path: the machine's, or the file's */
     const char *name;              /* on its hypervisor */
     const char *power;
 };
@@ -102,6 +104,11 @@ static int find_directories(struct collection *c, struct error *err) {
     return 0;
 }
 
+static void take_leftover(void *data, const char *name, const char *path) {
+    struct collection *c = data;
+    add(c, (struct orphan){.image = arena_strdup(&c->arena, name), .path = arena_strdup(&c->arena, path)});
+}
+
 static int take_live(void *data, const struct lab_record *lab, const struct lab_contents *contents, struct error *err) {
     (void)contents, (void)err;
     struct collection *c = data;
@@ -120,7 +127,7 @@ static bool is_live(const struct collection *c, const char *lab_id) {
 static void drop_the_live(struct collection *c) {
     size_t kept = 0;
     for (size_t i = 0; i < c->n; i++)
-        if (!is_live(c, c->items[i].lab_id))
+        if (c->items[i].image || !is_live(c, c->items[i].lab_id))
             c->items[kept++] = c->items[i];
     c->n = kept;
 }
@@ -135,7 +142,8 @@ static int collect(struct collection *c, struct error *err) {
     int failed = hosts_add_recorded(&c->hosts, state, err);
     for (size_t i = 0; !failed && i < c->hosts.n; i++)
         ask_host(c, &c->hosts.items[i]);
-    failed = failed || find_directories(c, err) || recorded_each(state, take_live, c, err);
+    failed = failed || find_directories(c, err) || recorded_each(state, take_live, c, err) ||
+             image_leftovers(take_leftover, c, err);
     state_close(state);
     drop_the_live(c);
     return failed ? -1 : 0;
@@ -159,14 +167,16 @@ static void print_orphan(const struct orphan *o, bool utf8) {
         text_put_safe(&line, o->name, TEXT_NO_LIMIT, utf8);
         buffer_putc(&line, ')');
     }
+    if (o->image)
+        buffer_printf(&line, "  (left of making image %s)", o->image);
     puts(buffer_str(&line));
 }
 
 static json_t *orphan_json(const struct orphan *o) {
     json_t *json = json_object();
-    json_object_set_new(json, "kind", json_string(o->host ? "machine" : "directory"));
+    json_object_set_new(json, "kind", json_string(o->host ? "machine" : o->image ? "image" : "directory"));
     json_object_set_new(json, "path", text_json(o->path));
-    json_object_set_new(json, "lab_id", text_json(o->lab_id));
+    json_object_set_new(json, "lab_id", text_json_or_null(o->lab_id));
     json_object_set_new(json, "host", text_json_or_null(o->host ? o->host->name : NULL));
     json_object_set_new(json, "name", text_json_or_null(o->name));
     json_object_set_new(json, "state", text_json_or_null(o->power));
@@ -210,7 +220,9 @@ static size_t remove_all(const struct collection *c) {
     for (size_t i = 0; i < c->n; i++) {
         struct error why = {0};
         const struct orphan *o = &c->items[i];
-        bool failed = o->host ? remove_machine(c, o, &why) : tree_remove(o->path, NULL, &why);
+        bool failed = o->host    ? remove_machine(c, o, &why)
+                      : o->image ? image_clean(o->image, &why)
+                                 : tree_remove(o->path, NULL, &why);
         if (failed)
             error_print(&why, c->cli->color, stderr);
         else if (!c->cli->quiet)
@@ -258,9 +270,11 @@ const struct cli_command cmd_gc = {
     .min_args = 0,
     .max_args = 0,
     .details =
-        "Asks this machine and every host of every lab. Shows what it finds, and asks before it removes anything;\n"
-        "where nobody can be asked it exits with 3, and --yes removes. Look at the list first if several users,\n"
-        "or several state directories, share a host: the labs of another state directory are not known here.",
+        "Asks this machine and every host of every lab, and looks into the cache for what is left of images that\n"
+        "nobody makes any more: half a download, for example, which the next 'up' would continue. Shows what it\n"
+        "finds, and asks before it removes anything; where nobody can be asked it exits with 3, and --yes removes.\n"
+        "Look at the list first if several users, or several state directories, share a host: the labs of another\n"
+        "state directory are not known here.",
     .examples = "  nestor gc\n  nestor gc --yes\n  nestor gc --json | jq -r '.orphans[].path'",
     .run = run,
 };

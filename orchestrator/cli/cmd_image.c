@@ -117,7 +117,9 @@ static void verify_image(void *data, const char *name, const struct image *image
     v->known = true;
     if (!image || cancel_fired(&v->cli->cancel))
         return;
-    int failed = image_verify(image, &why);
+    int failed = image_verify(image, &v->cli->ctx, &why);
+    if (failed && why.code == ERR_CANCELLED)
+        return;
     v->nseen++;
     v->nfailed += failed != 0;
     if (v->json) {

@@ -142,24 +142,40 @@ static void tell_failure(const struct verifying *v, const struct row *row, const
         error_print(why, v->s->cli->color, stdout);
 }
 
-static int tell_proof(struct verifying *v, const struct proof *p, struct error *err) {
+/* What another nestor took down meanwhile has no evidence: then p tells so. */
+static int keep_evidence(const struct verifying *v, struct proof *p, struct error *err) {
+    struct session *s = v->s;
+    const char *path = s->inv->rows[p->row].path;
+    if (state_evidence_put(s->state, s->lab_id, path, &p->evidence, err) == 0)
+        return 0;
+    if (err->code != ERR_NOT_FOUND)
+        return -1;
+    error_clear(err);
+    evidence_free(&p->evidence);
+    p->taken = false;
+    error_set(&p->why, ERR_NOT_FOUND, path, "it was taken down meanwhile");
+    return 0;
+}
+
+static int tell_proof(struct verifying *v, struct proof *p, struct error *err) {
     struct session *s = v->s;
     const struct row *row = &s->inv->rows[p->row];
     if (!p->taken && p->why.code == ERR_CANCELLED) {
         *err = p->why;
         return -1;
     }
+    if (p->taken && keep_evidence(v, p, err))
+        return -1;
     v->all_good = v->all_good && p->taken && p->evidence.verified;
     if (!p->taken) {
         tell_failure(v, row, &p->why);
         return 0;
     }
-    int failed = state_evidence_put(s->state, s->lab_id, row->path, &p->evidence, err);
     if (v->json)
         json_array_append_new(v->json, evidence_json(row->path, &p->evidence));
     else
         evidence_print(row->path, &p->evidence, s->cli->color, stdout);
-    return failed;
+    return 0;
 }
 
 static void release(struct verifying *v) {

@@ -10,8 +10,9 @@
 #include "cli/lab_file.h"
 #include "nestor/file.h"
 
-/* How long a second nestor waits for the first to finish with a lab. */
-#define LOCK_WAIT_MS 10000
+/* How long a second nestor waits for the first to finish with a lab, and after what time it says so. */
+#define LOCK_WAIT_S 10
+#define LOCK_SILENT_MS 1000
 
 static int open_state(struct session *s, struct cli *cli, struct error *err) {
     *s = (struct session){.cli = cli, .lock = {.fd = -1}};
@@ -19,11 +20,24 @@ static int open_state(struct session *s, struct cli *cli, struct error *err) {
     return s->home ? state_open(s->home, &s->state, err) : -1;
 }
 
-static int take_lock(struct session *s, const char *verb, struct error *err) {
-    if (!verb)
+int lab_lock_await(const struct cli *cli, const char *home, const char *lab, const char *verb, struct lab_lock *ret,
+                   struct error *err) {
+    struct context soon = context_timeout(&cli->ctx, LOCK_SILENT_MS);
+    struct context ctx = context_timeout(&cli->ctx, LOCK_WAIT_S * 1000);
+    struct error held = {0};
+    if (lab_lock_take(home, lab, verb, ret, &soon, &held) == 0)
         return 0;
-    struct context ctx = context_timeout(&s->cli->ctx, LOCK_WAIT_MS);
-    return lab_lock_take(s->home, s->lab_name, verb, &s->lock, &ctx, err);
+    if (held.code != ERR_LOCKED) {
+        *err = held;
+        return -1;
+    }
+    if (!cli->quiet)
+        fprintf(stderr, "note: %s: %s; waiting for up to %d s\n", lab, held.cause, LOCK_WAIT_S);
+    return lab_lock_take(home, lab, verb, ret, &ctx, err);
+}
+
+static int take_lock(struct session *s, const char *verb, struct error *err) {
+    return verb ? lab_lock_await(s->cli, s->home, s->lab_name, verb, &s->lock, err) : 0;
 }
 
 char *session_path(const struct session *s, const char *name) {

@@ -25,6 +25,10 @@ struct session {
     struct reach *reach;
 };
 
+/* lab_lock_take, for as long as somebody may be kept waiting, who is told soon for whom. */
+int lab_lock_await(const struct cli *cli, const char *home, const char *lab, const char *verb, struct lab_lock *ret,
+                   struct error *err) NESTOR_CHECKED;
+
 /* The name of the lab a word stands for: the word itself, or, as docker compose takes its file, the name in the lab
  * file it is. Caller frees. */
 int lab_named(const struct cli *cli, const char *word, char **ret, struct error *err) NESTOR_CHECKED;

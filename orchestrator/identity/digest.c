@@ -25,11 +25,14 @@ void sha256_hex(const void *data, size_t len, char out[65]) {
 }
 
 /* Feeds the rest of fd to the digest. */
-static int digest_fd(EVP_MD_CTX *ctx, int fd, uint64_t total, const char *path,
-                     void (*progress)(void *, uint64_t, uint64_t), void *data, struct error *err) {
+static int digest_fd(EVP_MD_CTX *digest, int fd, uint64_t total, const char *path,
+                     void (*progress)(void *, uint64_t, uint64_t), void *data, const struct context *ctx,
+                     struct error *err) {
     cleanup_free unsigned char *chunk = xmalloc(CHUNK);
     uint64_t done = 0;
     for (;;) {
+        if (ctx && context_check(ctx, path, "computing its SHA-256", err))
+            return -1;
         ssize_t got = read(fd, chunk, CHUNK);
         if (got < 0 && errno == EINTR)
             continue;
@@ -37,7 +40,7 @@ static int digest_fd(EVP_MD_CTX *ctx, int fd, uint64_t total, const char *path,
             return error_set_errno(err, errno, path, "cannot read the file");
         if (got == 0)
             return 0;
-        if (EVP_DigestUpdate(ctx, chunk, (size_t)got) != 1)
+        if (EVP_DigestUpdate(digest, chunk, (size_t)got) != 1)
             return crypto_error(err, ERR_INTERNAL, path, "cannot compute the SHA-256");
         done += (uint64_t)got;
         if (progress)
@@ -46,7 +49,7 @@ static int digest_fd(EVP_MD_CTX *ctx, int fd, uint64_t total, const char *path,
 }
 
 int sha256_file(const char *path, char out[65], void (*progress)(void *, uint64_t, uint64_t), void *data,
-                struct error *err) {
+                const struct context *ctx, struct error *err) {
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return error_set_errno(err, errno, path, "cannot open the file");
@@ -54,15 +57,15 @@ int sha256_file(const char *path, char out[65], void (*progress)(void *, uint64_
     if (fstat(fd, &st) < 0)
         return error_set_errno(err, errno, path, "cannot look at the file");
 
-    cleanup_digest EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    if (!ctx || EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) != 1)
+    cleanup_digest EVP_MD_CTX *digest = EVP_MD_CTX_new();
+    if (!digest || EVP_DigestInit_ex(digest, EVP_sha256(), NULL) != 1)
         return crypto_error(err, ERR_INTERNAL, path, "cannot compute the SHA-256");
     uint64_t total = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
-    if (digest_fd(ctx, fd, total, path, progress, data, err))
+    if (digest_fd(digest, fd, total, path, progress, data, ctx, err))
         return -1;
-    unsigned char digest[DIGEST_LEN];
-    if (EVP_DigestFinal_ex(ctx, digest, NULL) != 1)
+    unsigned char sum[DIGEST_LEN];
+    if (EVP_DigestFinal_ex(digest, sum, NULL) != 1)
         return crypto_error(err, ERR_INTERNAL, path, "cannot compute the SHA-256");
-    hex_encode(digest, sizeof digest, out);
+    hex_encode(sum, sizeof sum, out);
     return 0;
 }

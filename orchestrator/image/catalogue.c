@@ -103,8 +103,8 @@ static int find_current(const struct entry *e, const struct template *t, struct 
 
 static int make_locked(const struct entry *e, const struct template *t, bool rebuild, struct image **ret,
                        struct event_sink *sink, const struct context *ctx, struct error *err) {
-    cleanup_close int lock = -1;
-    if (entry_lock(e, sink, ctx, &lock, err))
+    cleanup_hold struct entry_hold hold = {0};
+    if (entry_lock(e, sink, ctx, &hold, err))
         return -1;
     /* Whoever held the lock may have made it. */
     if (!rebuild && find_current(e, t, ret, err))

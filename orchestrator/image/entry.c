@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "nestor/identity.h"
@@ -106,17 +107,51 @@ static int wait_for_lock(const struct entry *e, int fd, struct event_sink *sink,
     return 0;
 }
 
-/* The lock file stays: removing it would let two processes lock two files of one name. */
-int entry_lock(const struct entry *e, struct event_sink *sink, const struct context *ctx, int *ret_fd,
+static char *lock_path(const struct entry *e) { return xasprintf("%s.lock", e->folder); }
+
+/* Who holds a lock file may remove it: one that was waited for counts only while it has its name. */
+static bool has_name(int fd, const char *path) {
+    struct stat mine, there;
+    return fstat(fd, &mine) == 0 && stat(path, &there) == 0 && mine.st_dev == there.st_dev &&
+           mine.st_ino == there.st_ino;
+}
+
+int entry_lock(const struct entry *e, struct event_sink *sink, const struct context *ctx, struct entry_hold *ret,
                struct error *err) {
-    cleanup_free char *path = xasprintf("%s.lock", e->folder);
-    cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return error_set_errno(err, errno, path, "cannot open the lock file");
-    if (wait_for_lock(e, fd, sink, ctx, err))
-        return -1;
-    *ret_fd = steal_fd(&fd);
-    return 0;
+    cleanup_free char *path = lock_path(e);
+    for (;;) {
+        cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (fd < 0)
+            return error_set_errno(err, errno, path, "cannot open the lock file");
+        if (wait_for_lock(e, fd, sink, ctx, err))
+            return -1;
+        if (has_name(fd, path)) {
+            *ret = (struct entry_hold){e, steal_fd(&fd)};
+            return 0;
+        }
+    }
+}
+
+bool entry_is_held(const struct entry *e) {
+    cleanup_free char *path = lock_path(e);
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0;
+}
+
+static int end_at_first(void *data, const char *path, struct error *err) {
+    (void)data, (void)path, (void)err;
+    return -1;
+}
+
+void entry_unlock(struct entry_hold *hold) {
+    if (!hold->entry)
+        return;
+    bool leftovers = entry_each_leftover(hold->entry, end_at_first, NULL, NULL) != 0;
+    cleanup_free char *path = lock_path(hold->entry);
+    if (!leftovers && !file_exists(AT_FDCWD, hold->entry->folder))
+        unlink(path);
+    close(hold->fd);
+    hold->entry = NULL;
 }
 
 int entry_stage(const struct entry *e, char **ret_folder, struct error *err) {
@@ -141,7 +176,8 @@ int entry_publish(const struct entry *e, const char *folder, struct error *err) 
     return tree_remove(old, NULL, err);
 }
 
-int entry_clean(const struct entry *e, struct error *err) {
+int entry_each_leftover(const struct entry *e, int (*fn)(void *data, const char *path, struct error *err), void *data,
+                        struct error *err) {
     cleanup_dir DIR *root = opendir(e->root);
     if (!root)
         return error_set_errno(err, errno, e->root, "cannot list the images");
@@ -150,8 +186,15 @@ int entry_clean(const struct entry *e, struct error *err) {
         if (strncmp(d->d_name, prefix, strlen(prefix)) != 0)
             continue;
         cleanup_free char *path = xasprintf("%s/%s", e->root, d->d_name);
-        if (tree_remove(path, NULL, err))
+        if (fn(data, path, err))
             return -1;
     }
     return 0;
 }
+
+static int remove_leftover(void *data, const char *path, struct error *err) {
+    (void)data;
+    return tree_remove(path, NULL, err);
+}
+
+int entry_clean(const struct entry *e, struct error *err) { return entry_each_leftover(e, remove_leftover, NULL, err); }

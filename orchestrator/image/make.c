@@ -52,7 +52,7 @@ static int record(struct making *m, enum image_file file, const char *path, stru
         return -1;
     cleanup_free char *text = xasprintf("checking %s", path);
     struct progress progress = {m->sink, text};
-    return manifest_record(m->manifest, file, path, m->out, report_progress, &progress, err);
+    return manifest_record(m->manifest, file, path, m->out, report_progress, &progress, m->ctx, err);
 }
 
 /* --- by recipe --- */

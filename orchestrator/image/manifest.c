@@ -40,11 +40,11 @@ char *manifest_path(const struct manifest *m, enum image_file file, const char *
 }
 
 int manifest_record(struct manifest *m, enum image_file file, const char *path, const char *folder,
-                    progress_fn progress, void *data, struct error *err) {
+                    progress_fn progress, void *data, const struct context *ctx, struct error *err) {
     cleanup_free char *full = join(folder, path);
     struct manifest_file found = {0};
     struct stamp after;
-    if (stamp_of(full, &found.stamp, err) || sha256_file(full, found.sha256, progress, data, err) ||
+    if (stamp_of(full, &found.stamp, err) || sha256_file(full, found.sha256, progress, data, ctx, err) ||
         stamp_of(full, &after, err))
         return -1;
     if (!stamp_equal(&found.stamp, &after)) {

@@ -32,7 +32,7 @@ char *manifest_path(const struct manifest *m, enum image_file file, const char *
 /* Hashes the file that path names (as in struct manifest_file) and records it. ERR_CONFLICT when somebody writes to it
  * meanwhile. */
 int manifest_record(struct manifest *m, enum image_file file, const char *path, const char *folder,
-                    progress_fn progress, void *data, struct error *err) NESTOR_CHECKED;
+                    progress_fn progress, void *data, const struct context *ctx, struct error *err) NESTOR_CHECKED;
 /* ERR_CONFLICT, naming the file, when one is not the recorded one any more by size and time. */
 int manifest_check(const struct manifest *m, const char *folder, struct error *err) NESTOR_CHECKED;
 

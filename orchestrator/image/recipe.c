@@ -41,7 +41,7 @@ static int add_file(const FTSENT *e, const char *root, struct buffer *list, stru
         if (n < 0)
             return error_set_errno(err, errno, e->fts_path, "cannot read the link");
         sha256_hex(target, (size_t)n, hash);
-    } else if (sha256_file(e->fts_accpath, hash, NULL, NULL, err)) {
+    } else if (sha256_file(e->fts_accpath, hash, NULL, NULL, NULL, err)) {
         return -1;
     }
     const char *kind = e->fts_info == FTS_SL ? "link" : e->fts_statp->st_mode & S_IXUSR ? "program" : "file";

@@ -48,7 +48,7 @@ struct image *image_resolve(const struct manifest *m, const struct entry *e, con
     return image;
 }
 
-int image_verify(const struct image *image, struct error *err) {
+int image_verify(const struct image *image, const struct context *ctx, struct error *err) {
     const struct {
         const char *path, *sha256;
     } files[] = {
@@ -60,7 +60,7 @@ int image_verify(const struct image *image, struct error *err) {
         char found[65];
         if (!files[i].path)
             continue;
-        if (sha256_file(files[i].path, found, NULL, NULL, err))
+        if (sha256_file(files[i].path, found, NULL, NULL, ctx, err))
             return -1;
         if (checksum_compare(files[i].path, files[i].sha256, found, err))
             return error_mend(err, "make the image again: nestor image build %s", image->name);

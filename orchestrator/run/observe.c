@@ -73,15 +73,27 @@ static size_t next_level(struct round *round, uint32_t level) {
     return n;
 }
 
+/* Whether the state knows of it, so that taking it out of the lab file is not enough. Without a file all are recorded.
+ */
+static bool is_recorded(const struct inventory *inv, uint32_t host) {
+    for (size_t r = 0; r < inv->nrows; r++)
+        if (inv->rows[r].recorded && strcmp(inv->rows[r].recorded->host, inv->hosts[host].name) == 0)
+            return true;
+    return inv->hosts[host].left || !inv->lab;
+}
+
 /* Nothing is known of the lab before its hosts have answered: one that left the spec may still have machines of it. */
 static int no_answer(const struct inquiry *q, const struct inventory *inv, struct error *err) {
+    const struct inventory_host *host = &inv->hosts[q->host];
     if (!err)
         return -1;
     *err = q->error;
-    if (!inv->hosts[q->host].left)
+    if (host->left)
+        error_context(err, "looking for what the lab has on a host that left the lab file");
+    if (err->code == ERR_CANCELLED || err->code == ERR_USAGE || !is_recorded(inv, q->host))
         return -1;
-    error_context(err, "looking for what the lab has on a host that left the lab file");
-    return err->mend[0] ? -1 : error_mend(err, "make it reachable once more: 'nestor up' forgets it when it is clean");
+    cleanup_free char *mend = xstrdup(err->mend[0] ? err->mend : "make the host reachable once more");
+    return error_mend(err, "%s; if it is gone for good: nestor forget %s %s", mend, inv->lab_name, host->name);
 }
 
 static void take_answers(struct round *round) {

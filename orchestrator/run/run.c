@@ -207,7 +207,7 @@ static int finished(void *data, uint32_t task, enum outcome outcome, struct erro
         e->done = true;
         r->result->done++;
         tell(r, s, e, EVENT_STEP_DONE);
-        failed = failed || state_journal_outcome(r->state, e->journal, "done", NULL, err) ||
+        failed = failed || state_journal_outcome(r->state, e->journal, "done", e->result.again, err) ||
                  record_done(r, s, &e->result, err);
     } else {
         const struct error *why = e->result.error;

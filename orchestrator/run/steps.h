@@ -31,6 +31,7 @@ struct step_result {
     struct error *error;       /* NULL when done; owned */
     struct evidence *evidence; /* from verify (also a failed one) and expose; owned */
     char address[80];          /* from reach */
+    struct error *again;       /* from reach: why the machine was started once more meanwhile; owned */
 };
 void step_result_free(struct step_result *r);
 

@@ -45,11 +45,14 @@ int state_evidence_put(struct state *s, const char *lab_id, const char *path, co
         return error_set(err, ERR_INTERNAL, path, "cannot record evidence: no JSON can be made of it");
     cleanup_scope struct scope scope = {0};
     if (scope_begin(&scope, s, SQL_BEGIN, err) ||
-        sql_change_one(s, SQL_EVIDENCE_PUT,
-                       VALUES(text(lab_id), text(path), integer(e->checked_at), integer(e->verified), text(e->flag),
-                              text(e->reason), text(probes)),
-                       path, err) ||
-        sql_run(s, SQL_EVIDENCE_TRIM, VALUES(text(lab_id), text(path)), NULL, NULL, err))
+        sql_run(s, SQL_EVIDENCE_PUT,
+                VALUES(text(lab_id), text(path), integer(e->checked_at), integer(e->verified), text(e->flag),
+                       text(e->reason), text(probes)),
+                NULL, NULL, err))
+        return -1;
+    if (sqlite3_changes64(s->db) == 0)
+        return error_set(err, ERR_NOT_FOUND, path, "cannot record evidence: there is no record of it any more");
+    if (sql_run(s, SQL_EVIDENCE_TRIM, VALUES(text(lab_id), text(path)), NULL, NULL, err))
         return -1;
     return scope_commit(&scope, err);
 }

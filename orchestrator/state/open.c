@@ -9,6 +9,8 @@
 #include "nestor/context.h"
 #include "state/state_priv.h"
 
+#define BUSY_AGAIN_US 5000
+
 /* SQLite would create it readable for all. Only a new file is touched: closing a descriptor of a database that this
  * process has open elsewhere would drop its POSIX locks. */
 static int create_private(const char *path, struct error *err) {
@@ -20,7 +22,22 @@ static int create_private(const char *path, struct error *err) {
     return 0;
 }
 
-void database_set_patience(struct state *s, int ms) { sqlite3_busy_timeout(s->db, ms); }
+/* SQLite's own handler asks ever more rarely, up to ten times a second: of many nestors on one database, those who have
+ * just come pass by the one who has waited longest, until it gives up. Here all ask equally often. */
+int database_wait(void *state, int tries) {
+    struct state *s = state;
+    if (tries == 0)
+        s->busy_since = clock_ms();
+    if (clock_ms() - s->busy_since >= s->patience_ms)
+        return 0;
+    usleep(BUSY_AGAIN_US);
+    return 1;
+}
+
+void database_set_patience(struct state *s, int ms) {
+    s->patience_ms = ms;
+    sqlite3_busy_handler(s->db, database_wait, s);
+}
 
 int database_open(const char *home, struct state **ret, struct error *err) {
     char *path = xasprintf("%s/state.db", home);

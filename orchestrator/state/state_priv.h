@@ -26,7 +26,8 @@ struct state {
     sqlite3 *db;
     char *path;
     sqlite3_stmt *statements[SQL_MAX];
-    bool open; /* between state_begin and state_commit or state_rollback */
+    bool open;                       /* between state_begin and state_commit or state_rollback */
+    int64_t patience_ms, busy_since; /* for database_wait */
 };
 
 /* --- sql.c: the only place that binds, steps and reads results --- */
@@ -130,6 +131,8 @@ int database_open(const char *home, struct state **ret, struct error *err) NESTO
 /* How long a statement waits for another process; BUSY_MS from the start. */
 #define BUSY_MS 10000
 void database_set_patience(struct state *s, int ms);
+/* SQLite's busy handler for a state: one short pause, and whether to ask again. `tries`: how often it has paused. */
+int database_wait(void *state, int tries);
 
 /* --- journal.c --- */
 

@@ -63,7 +63,7 @@
                                                                                                                        \
     X(SQL_EVIDENCE_PUT, "record evidence",                                                                             \
       "INSERT INTO evidence (lab_id, path, checked_at, verified, flag, reason, probes)"                                \
-      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")                                                                          \
+      " SELECT lab_id, path, ?3, ?4, ?5, ?6, ?7 FROM machines WHERE lab_id = ?1 AND path = ?2")                        \
     X(SQL_EVIDENCE_TRIM, "trim old evidence",                                                                          \
       "DELETE FROM evidence WHERE lab_id = ?1 AND path = ?2 AND id NOT IN (SELECT id FROM evidence"                    \
       " WHERE lab_id = ?1 AND path = ?2 ORDER BY id DESC LIMIT " EVIDENCE_KEPT ")")                                    \

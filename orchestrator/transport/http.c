@@ -248,7 +248,7 @@ static enum outcome verify(struct download *d, struct error *err) {
     char actual[65];
     if (!d->expected)
         return WHOLE;
-    if (sha256_file(d->part, actual, NULL, NULL, err))
+    if (sha256_file(d->part, actual, NULL, NULL, d->ctx, err))
         return FAILED;
     if (strcasecmp(actual, d->expected) == 0)
         return WHOLE;
@@ -261,7 +261,7 @@ static enum outcome verify(struct download *d, struct error *err) {
 /* A part that is already the whole: the run before was killed between the last byte and the new name. */
 static bool part_is_whole(struct download *d) {
     char actual[65];
-    return d->expected && d->resumed_from > 0 && sha256_file(d->part, actual, NULL, NULL, NULL) == 0 &&
+    return d->expected && d->resumed_from > 0 && sha256_file(d->part, actual, NULL, NULL, d->ctx, NULL) == 0 &&
            strcasecmp(actual, d->expected) == 0;
 }
 

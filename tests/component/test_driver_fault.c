@@ -286,6 +286,46 @@ static void *check_often(void *data) {
     return (void *)failed;
 }
 
+struct held {
+    struct world *w;
+    struct hypervisor *hv;
+    struct machine_spec spec;
+};
+
+static void *start_held(void *data) {
+    struct held *h = data;
+    struct context ctx = context_timeout(NULL, 60000);
+    return (void *)(intptr_t)fault->start(h->hv, &h->spec, &ctx, &h->w->err);
+}
+
+static void a_hold_ends_when_the_file_is_removed(void **state) {
+    struct world *w = *state;
+    struct held h = {w, world_open(w), world_machine(w, "lab/a")};
+    cleanup_free char *file = xasprintf("%s/home/faults", w->dir), *text = NULL;
+    pthread_t thread;
+    void *result;
+    world_ok(w, fault->create(h.hv, &h.spec, world_time(w), &w->err));
+    faults(w, "start lab/a none hold\n");
+    world_fails(w, fault->start(h.hv, &h.spec, world_soon(w, 20), &w->err), ERR_TIMEOUT, "lab/a", "a fault holds it");
+    faults(w, "start lab/a none hold times=1\n");
+    error_clear(&w->err);
+    assert_int_equal(pthread_create(&thread, NULL, start_held, &h), 0);
+    do {
+        free(text);
+        text = world_read(w, "home/faults");
+    } while (!strstr(text, "times=0"));
+    struct context soon = context_timeout(NULL, 10000);
+    struct observation *o;
+    assert_int_equal(fault->observe(h.hv, NULL, &o, &soon, NULL), 0);
+    assert_int_equal(o->items[0].power, POWER_OFF);
+    observation_free(o);
+    assert_int_equal(unlink(file), 0);
+    pthread_join(thread, &result);
+    world_ok(w, (int)(intptr_t)result);
+    assert_int_equal(world_power(w, h.hv, &h.spec), POWER_ON);
+    fault->close(h.hv);
+}
+
 static void threads_share_one_count(void **state) {
     struct world *w = *state;
     struct call call = {.w = w, .hv = world_open(w)};
@@ -356,6 +396,7 @@ int main(void) {
         TEST(none_only_delays),
         TEST(nestor_can_be_killed_before_or_after),
         TEST(every_operation_can_fail),
+        TEST(a_hold_ends_when_the_file_is_removed),
         TEST(threads_share_one_count),
         TEST(a_wrong_line_is_named),
         TEST(only_known_drivers_are_wrapped),

@@ -236,7 +236,7 @@ static void virsh_that_does_not_work_is_no_proof_of_absence(void **state) {
     error_clear(&f->err);
     assert_ok(f, create(f));
     assert_error(f, libvirt_driver.remove(&f->hv, &f->spec.tag, &f->ctx, &f->err), ERR_PROCESS, "lab/kvm1/a",
-                 "its state cannot be read");
+                 "Cannot recv data");
     assert_true(sh(f, "[ \"$(cat " HERE "/disk.qcow2)\" = mine ] && [ -e " DOMAIN " ]"));
 }
 
@@ -296,6 +296,68 @@ static void what_does_not_run_has_a_reason(void **state) {
     error_clear(&f->err);
     int rc = libvirt_driver.start(&f->hv, &f->spec, &f->ctx, &f->err);
     assert_error(f, rc, ERR_NOT_FOUND, "lab/kvm1/a", "there is no such domain");
+}
+
+/* --- off --- */
+
+typedef int (*off_fn)(struct hypervisor *hv, const struct tag *tag, const struct context *ctx, struct error *err);
+
+static int turn_off(struct fixture *f, off_fn off, const char *rules) {
+    put(f, DOMAIN, "running\n", 0644);
+    put(f, "rules", rules, 0644);
+    error_clear(&f->err);
+    return off(&f->hv, &f->spec.tag, &f->ctx, &f->err);
+}
+
+static void state_that_cannot_be_read_is_not_off(void **state) {
+    struct fixture *f = *state;
+    const off_fn offs[] = {libvirt_driver.stop, libvirt_driver.power_cut};
+    for (size_t i = 0; i < sizeof offs / sizeof *offs; i++) {
+        int rc =
+            turn_off(f, offs[i], "case $1 in domstate) echo 'error: Cannot recv data: reset' >&2; exit 1 ;; esac\n");
+        assert_error(f, rc, ERR_PROCESS, "lab/kvm1/a", "Cannot recv data: reset");
+        assert_true(f->err.retry);
+        assert_true(sh(f, "grep -qx running " DOMAIN));
+        rc = turn_off(f, offs[i], "echo 'error: failed to connect to the hypervisor' >&2; exit 1\n");
+        assert_error(f, rc, ERR_PROCESS, "lab/kvm1/a", "failed to connect to the hypervisor");
+        assert_true(f->err.retry);
+    }
+}
+
+static void state_that_cannot_be_read_is_no_death(void **state) {
+    struct fixture *f = *state;
+    struct endpoint at;
+    assert_true(sh(f, "mkdir -p " HERE "; printf 'Kernel panic' >" HERE "/console.log"));
+    put(f, DOMAIN, "running\n", 0644);
+    put(f, "rules", "case $1 in domstate) echo 'error: Cannot recv data: reset' >&2; exit 1 ;; esac\n", 0644);
+    int rc = libvirt_address(&f->hv, &f->spec, &at, &f->ctx, &f->err);
+    assert_error(f, rc, ERR_PROCESS, "lab/kvm1", "Cannot recv data: reset");
+    assert_true(f->err.retry);
+    assert_true(sh(f, "rm rules; echo 'shut off' >" DOMAIN));
+    error_clear(&f->err);
+    rc = libvirt_address(&f->hv, &f->spec, &at, &f->ctx, &f->err);
+    assert_error(f, rc, ERR_DIED, "lab/kvm1/a", "it is not running (shut off)");
+}
+
+static void state_that_is_read_at_the_second_try_counts(void **state) {
+    struct fixture *f = *state;
+    assert_ok(f,
+              turn_off(f, libvirt_driver.power_cut,
+                       "case $1 in domstate) [ -e asked ] || { : >asked; echo 'error: busy' >&2; exit 1; } ;; esac\n"));
+    assert_true(sh(f, "grep -qx 'shut off' " DOMAIN));
+}
+
+static void what_is_not_there_is_off(void **state) {
+    struct fixture *f = *state;
+    assert_ok(f, libvirt_driver.stop(&f->hv, &f->spec.tag, &f->ctx, &f->err));
+    assert_ok(f, libvirt_driver.power_cut(&f->hv, &f->spec.tag, &f->ctx, &f->err));
+    assert_true(sh(f, "! grep -q -e shutdown -e destroy log"));
+}
+
+static void stop_waits_until_it_is_off(void **state) {
+    struct fixture *f = *state;
+    assert_ok(f, turn_off(f, libvirt_driver.stop, "case $1 in shutdown) echo 'shut off' >domains/$2; exit ;; esac\n"));
+    assert_true(sh(f, "grep -qx 'virsh shutdown lab.kvm1.a-01234567' log"));
 }
 
 /* --- images --- */
@@ -473,6 +535,17 @@ static void list_that_fails_is_no_empty_list(void **state) {
     assert_true(f->err.retry);
 }
 
+/* A guest hypervisor writes what it likes. */
+static void endless_answer_is_no_list(void **state) {
+    struct fixture *f = *state;
+    cleanup_buffer struct buffer found = {0};
+    define(f, "a");
+    put(f, "rules", "case $1 in *dumpxml*) head -c 17000000 /dev/zero | tr '\\0' x; exit ;; esac\n", 0644);
+    int rc = observe(f, &found) ? 0 : -1;
+    assert_error(f, rc, ERR_PROTOCOL, "localhost", "the command wrote more than 16777216 bytes");
+    assert_string_equal(f->err.context, "looking at its machines");
+}
+
 /* Linux takes no argument of 128 KiB or more. */
 static void many_machines_are_asked_for_in_turns(void **state) {
     struct fixture *f = *state;
@@ -503,6 +576,11 @@ int main(void) {
         TEST(what_does_not_run_has_a_reason),
         TEST(a_console_is_the_end_of_its_log_and_printable),
         TEST(virsh_that_is_not_installed_is_said_with_what_to_install),
+        TEST(state_that_cannot_be_read_is_not_off),
+        TEST(state_that_cannot_be_read_is_no_death),
+        TEST(state_that_is_read_at_the_second_try_counts),
+        TEST(what_is_not_there_is_off),
+        TEST(stop_waits_until_it_is_off),
         TEST(prune_leaves_what_others_are_at_work_on),
         TEST(prune_removes_what_was_left),
         TEST(prune_keeps_an_image_that_gets_its_first_machine),
@@ -512,6 +590,7 @@ int main(void) {
         TEST(machine_that_vanishes_meanwhile_is_left_out),
         TEST(machine_that_cannot_be_read_is_never_left_out),
         TEST(list_that_fails_is_no_empty_list),
+        TEST(endless_answer_is_no_list),
         TEST(many_machines_are_asked_for_in_turns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -100,12 +100,27 @@ ended $running
 expect_exit 0
 expect_up box
 
-begin "SIGINT while images are verified"
-truncate -s 1G large.raw
+begin "SIGINT while a large image is hashed"
 write_lab box
 sed -i 's/disk.raw/large.raw/' box.yaml
+truncate -s 200G large.raw
+nestor_begins up box.yaml --yes
+running=$!
+await grep -qs "image begins" err.bg
+kill -INT $running
+ended $running
+expect_exit 130
+expect_err "local: image interrupted after"
+query "SELECT error FROM journal WHERE step = 'image'" | grep -q "interrupted while computing its SHA-256" ||
+    fail "it was not hashed"
+journal_is_closed
+truncate -s 4096 large.raw
 nestor up box.yaml --yes
 expect_exit 0
+expect_up box
+
+what="SIGINT while images are verified"
+truncate -s 200G large.raw
 nestor_begins image verify
 running=$!
 await heeds_signals $running
@@ -114,21 +129,24 @@ ended $running
 expect_exit 130
 expect_error "interrupted while verifying images"
 
-# The checksum of a large image cannot be interrupted: it stands for any operation that does not end at once.
+# Who waits for a lock does not see a signal: that stands for any operation that does not end at once.
 begin "twice ends at once"
 write_lab box
-truncate -s 8G large.raw
-sed -i 's/disk.raw/large.raw/' box.yaml
+write_faults "connect box/kvm1 unreachable retry"
 nestor_begins up box.yaml --yes
 running=$!
-await grep -qs "image begins" err.bg
+await grep -qs "box/kvm1: reach begins" err.bg
+exec 9<"$NESTOR_HOME/faults"
+flock 9
+await grep -q -e "-> FLOCK .* $running " /proc/locks
 kill -INT $running
 await grep -qs "nestor: stopping" err.bg
 kill -INT $running
 ended $running
 expect_exit 130
-[ "$(query "SELECT outcome FROM journal WHERE step = 'image'")" = intent ] || fail "it waited for the checksum"
-write_lab box
+[ "$(query "SELECT count(*) FROM journal WHERE outcome = 'intent'")" != 0 ] || fail "it brought everything to an end"
+exec 9<&-
+rm "$NESTOR_HOME/faults"
 nestor up box.yaml --yes
 expect_exit 0
 expect_up box

@@ -234,7 +234,8 @@ for verb in "plan" "up --yes"; do
     # shellcheck disable=SC2086 # a command and its option
     nestor $verb box.yaml
     expect_exit 1
-    expect_error "host local: looking for what the lab has on a host that left the lab file: injected fault: observe"
+    expect_error "host local: looking for what the lab has on a host that left the lab file: injected fault: observe" \
+        "if it is gone for good: nestor forget box local"
 done
 on here
 on local box/kvm1 box/kvm1/web1 box/kvm1/web2

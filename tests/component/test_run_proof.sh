@@ -123,4 +123,20 @@ nestor verify box --json --quiet
 expect_exit 1
 expect_json '.verified == false and (.machines[0] | .path == "box/kvm1" and .verified == false and .error == "unreachable")'
 expect_json '.machines[1] | .path == "box/kvm2" and .verified'
-driver=fake
+
+begin "verify of what is taken down meanwhile leaves no evidence"
+write_lab box
+nestor up box.yaml --yes
+expect_exit 0
+write_faults "connect box/kvm2 none hold"
+nestor_begins verify box
+verifier=$!
+await grep -qs "box/kvm1: verify done" err.bg
+nestor down box --yes
+expect_exit 0
+rm "$NESTOR_HOME/faults"
+ended "$verifier"
+expect_exit 1
+expect_out "error: box/kvm1: it was taken down meanwhile"
+expect_out "error: box/kvm2: "
+expect_gone box

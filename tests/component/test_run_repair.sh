@@ -104,15 +104,15 @@ copies=2 repaired
 begin "a guest hypervisor that dies while its guests are made"
 driver=fault
 write_lab box
-write_faults "create box/kvm1/* none delay=3000"
+write_faults "create box/kvm1/* none hold"
 nestor_begins up box.yaml --yes
 running=$!
 await grep -qs "kvm1/web1: create begins" err.bg
 rm "$(machine box/kvm1)/on"
+rm "$NESTOR_HOME/faults"
 ended $running
 expect_exit 4
 expect_error "box/kvm1"
-rm "$NESTOR_HOME/faults"
 nestor status box --json
 expect_json '.machines[] | select(.path == "box/kvm1") | .state != "running" and (.ready | not)'
 expect_json '.machines[] | select(.path == "box/kvm2/web2") | .ready'

@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "cli/session.h"
 #include "state/state_priv.h"
 #include "state_fixture.h"
 
@@ -119,6 +120,19 @@ static void second_writer_is_told_who_holds_the_database(void **state) {
     end_holder(holder, SIGKILL); /* and a killed one holds nothing */
     assert_int_equal(state_begin(f->state, &err), 0);
     assert_int_equal(state_commit(f->state, &err), 0);
+}
+
+/* SQLite's own handler comes to pauses of 100 ms, and who has just come, with one, goes first. */
+static void who_has_waited_long_asks_as_often_as_who_has_just_come(void **state) {
+    struct state_fixture *f = *state;
+    database_set_patience(f->state, 60000);
+    assert_int_equal(database_wait(f->state, 0), 1);
+    int64_t start = clock_ms();
+    for (int tries = 1000; tries < 1020; tries++)
+        assert_int_equal(database_wait(f->state, tries), 1);
+    assert_true(clock_ms() - start < 20 * 100);
+    database_set_patience(f->state, 0);
+    assert_int_equal(database_wait(f->state, 1), 0);
 }
 
 /* Asking for the holder must not loosen our own hold: POSIX locks fall with any close of their file. */
@@ -268,6 +282,24 @@ static void second_on_the_lab_is_told_who_and_what(void **state) {
     end_holder(holder, 0);
 }
 
+/* What test_run_locked.sh does not wait for. */
+static void command_that_waits_ends_with_the_holder_as_its_error(void **state) {
+    struct state_fixture *f = *state;
+    struct error err = {0};
+    struct lab_lock lock = {.fd = -1};
+    close_fixture(f);
+    struct child holder = start_holder(f, take_lab_lock);
+    struct cli cli = {.ctx = patience(1300), .quiet = true};
+    assert_int_equal(lab_lock_await(&cli, f->home, "lab", "nestor down", &lock, &err), -1);
+    cleanup_free char *want = xasprintf("process %d (nestor up) is working on it", (int)holder.pid);
+    assert_int_equal(err.code, ERR_LOCKED);
+    assert_string_equal(err.subject, "lab");
+    assert_string_equal(err.cause, want);
+    assert_string_equal(err.mend, "wait until it has ended, then run the same command again");
+    assert_int_equal(exit_code_of(&err), NESTOR_FAILED);
+    end_holder(holder, 0);
+}
+
 static void killed_holder_holds_nothing(void **state) {
     struct state_fixture *f = *state;
     struct error err = {0};
@@ -354,11 +386,18 @@ static void lock_folder_that_cannot_be_made_is_told(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        STATE_TEST(second_writer_is_told_who_holds_the_database),   STATE_TEST(asking_who_holds_it_keeps_our_own_locks),
-        STATE_TEST(holder_that_cannot_be_found_is_another_process), STATE_TEST(writer_waits_for_a_short_transaction),
-        STATE_TEST(first_nestor_waits_for_those_who_read_the_file), STATE_TEST(many_first_nestors_at_once_all_get_in),
-        STATE_TEST(second_on_the_lab_is_told_who_and_what),         STATE_TEST(killed_holder_holds_nothing),
-        STATE_TEST(waiting_ends_with_the_lock_or_with_a_cancel),    STATE_TEST(stale_signature_is_not_believed),
+        STATE_TEST(second_writer_is_told_who_holds_the_database),
+        STATE_TEST(who_has_waited_long_asks_as_often_as_who_has_just_come),
+        STATE_TEST(asking_who_holds_it_keeps_our_own_locks),
+        STATE_TEST(holder_that_cannot_be_found_is_another_process),
+        STATE_TEST(writer_waits_for_a_short_transaction),
+        STATE_TEST(first_nestor_waits_for_those_who_read_the_file),
+        STATE_TEST(many_first_nestors_at_once_all_get_in),
+        STATE_TEST(second_on_the_lab_is_told_who_and_what),
+        STATE_TEST(command_that_waits_ends_with_the_holder_as_its_error),
+        STATE_TEST(killed_holder_holds_nothing),
+        STATE_TEST(waiting_ends_with_the_lock_or_with_a_cancel),
+        STATE_TEST(stale_signature_is_not_believed),
         STATE_TEST(lock_folder_that_cannot_be_made_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

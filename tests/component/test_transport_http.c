@@ -176,7 +176,7 @@ static void assert_image(void) {
     cleanup_free char *path = xasprintf("%s/image", dir);
     char actual[65];
     struct stat st;
-    assert_int_equal(sha256_file(path, actual, NULL, NULL, NULL), 0);
+    assert_int_equal(sha256_file(path, actual, NULL, NULL, NULL, NULL), 0);
     assert_string_equal(actual, body_sha256);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0644);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -46,7 +47,7 @@ static void file_longer_than_one_read_tells_its_progress(void **state) {
     char hex[65];
     struct progress seen = {0};
     struct error err = {0};
-    assert_int_equal(sha256_file(path, hex, on_progress, &seen, &err), 0);
+    assert_int_equal(sha256_file(path, hex, on_progress, &seen, NULL, &err), 0);
     assert_string_equal(hex, OF_MILLION_A);
     assert_int_equal(seen.done, N);
     assert_int_equal(seen.total, N);
@@ -63,7 +64,7 @@ static void empty_file_and_no_progress(void **state) {
     state_file_write(path, "", 0);
     char hex[65];
     struct error err = {0};
-    assert_int_equal(sha256_file(path, hex, NULL, NULL, &err), 0);
+    assert_int_equal(sha256_file(path, hex, NULL, NULL, NULL, &err), 0);
     assert_string_equal(hex, OF_EMPTY);
     free(path);
     state_folder_remove(folder);
@@ -80,7 +81,7 @@ static void unreadable_files_leave_the_output_alone(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char hex[65] = "untouched";
         struct error err = {0};
-        assert_int_equal(sha256_file(cases[i].path, hex, NULL, NULL, &err), -1);
+        assert_int_equal(sha256_file(cases[i].path, hex, NULL, NULL, NULL, &err), -1);
         assert_int_equal(err.code, cases[i].code);
         assert_string_equal(err.subject, cases[i].path);
         assert_string_equal(hex, "untouched");
@@ -89,11 +90,50 @@ static void unreadable_files_leave_the_output_alone(void **state) {
     state_folder_remove(folder);
 }
 
+struct stopping {
+    struct cancel cancel;
+    uint64_t done;
+};
+
+static void stop_at_once(void *data, uint64_t done, uint64_t total) {
+    struct stopping *s = data;
+    (void)total;
+    s->done = done;
+    cancel_fire(&s->cancel);
+}
+
+static void reading_ends_with_its_context(void **state) {
+    (void)state;
+    char *folder = state_folder_new();
+    char *path = state_folder_path(folder, "endless");
+    state_file_write(path, "", 0);
+    assert_int_equal(truncate(path, (off_t)1 << 40), 0);
+    char hex[65] = "untouched";
+    struct stopping s = {0};
+    struct error err = {0};
+    assert_int_equal(cancel_init(&s.cancel, &err), 0);
+    struct context ctx = {.deadline = DEADLINE_NEVER, .cancel = &s.cancel};
+    assert_int_equal(sha256_file(path, hex, stop_at_once, &s, &ctx, &err), -1);
+    assert_int_equal(err.code, ERR_CANCELLED);
+    assert_string_equal(err.subject, path);
+    assert_string_equal(err.cause, "interrupted while computing its SHA-256");
+    assert_true(s.done > 0 && s.done < 4 << 20);
+    cancel_destroy(&s.cancel);
+    error_clear(&err);
+    ctx = context_timeout(NULL, 20);
+    assert_int_equal(sha256_file(path, hex, NULL, NULL, &ctx, &err), -1);
+    assert_int_equal(err.code, ERR_TIMEOUT);
+    assert_string_equal(hex, "untouched");
+    free(path);
+    state_folder_remove(folder);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes),
         cmocka_unit_test(file_longer_than_one_read_tells_its_progress),
         cmocka_unit_test(empty_file_and_no_progress),
+        cmocka_unit_test(reading_ends_with_its_context),
         cmocka_unit_test(unreadable_files_leave_the_output_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -367,15 +367,22 @@ static void evidence_survives_the_machine_being_recorded_again(void **state) {
     assert_string_equal(evidence(f->state, id).text, "lab/a:1:vmx: ");
 }
 
-static void evidence_of_an_unknown_machine_is_our_own_mistake(void **state) {
+static void evidence_of_a_machine_that_is_gone_is_refused(void **state) {
     struct state_fixture *f = *state;
     char id[LAB_ID_LEN + 1];
     struct error err = {0};
     state_fixture_lab(f->state, "lab", id);
     struct evidence e = {.verified = true};
     assert_int_equal(state_evidence_put(f->state, id, "lab/a", &e, &err), -1);
-    assert_int_equal(err.code, ERR_INTERNAL);
-    assert_non_null(strstr(err.cause, "cannot record evidence: FOREIGN KEY constraint failed"));
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+    assert_string_equal(err.subject, "lab/a");
+    assert_string_equal(err.cause, "cannot record evidence: there is no record of it any more");
+    error_clear(&err);
+    put_machine(f->state, id, "lab/a");
+    assert_int_equal(state_lab_delete(f->state, id, &err), 0);
+    assert_int_equal(state_evidence_put(f->state, id, "lab/a", &e, &err), -1);
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+    assert_int_equal(state_fixture_count(f, "SELECT count(*) FROM evidence"), 0);
 }
 
 static void one_line_has_the_subject_if_there_is_one(void **state) {
@@ -407,7 +414,7 @@ int main(void) {
         STATE_TEST(output_that_is_no_utf8_is_kept_as_what_can_be_read),
         STATE_TEST(newest_of_each_machine_is_told_and_ten_are_kept),
         STATE_TEST(evidence_survives_the_machine_being_recorded_again),
-        STATE_TEST(evidence_of_an_unknown_machine_is_our_own_mistake),
+        STATE_TEST(evidence_of_a_machine_that_is_gone_is_refused),
         cmocka_unit_test(one_line_has_the_subject_if_there_is_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,6 +17,7 @@ extern const struct driver fake_remote_driver;
         {.key = "blind", .help = "glob of machine paths that see no flag even when it is exposed to them"},            \
         {.key = "memory", .help = "memory of the host, for machines that run; default: no limit"},                     \
         {.key = "disk", .help = "disk space of the host, for all machines; default: no limit"},                        \
+        {.key = "emulated", .help = "true: it says that it emulates; default false"},                                  \
         {.key = "torn", .help = "true: cloning takes its time while the machine is half-made; default false"}, {       \
         .key = "counts", .help = "true: each call is noted in the file calls of the world; default false"              \
     }

@@ -60,6 +60,7 @@ int fake_check(struct hypervisor *hv, struct capability *ret, const struct conte
         fake_record_usage(s, &used, hv->subject, err))
         return -1;
     struct capability c = {.can_nest = s->flag[0] != '\0',
+                           .emulated = s->emulated,
                            .memory_free = fake_left(s->memory, used.memory),
                            .disk_free = fake_left(s->disk, used.disk),
                            .cpus = 64,

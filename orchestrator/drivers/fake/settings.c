@@ -75,7 +75,7 @@ static int from_params(const struct hypervisor_config *config, struct settings *
     s->home = xstrdup(config->home);
     bool counts;
     if (parse_delay(config, s, err) || parse_flag(config, s, err) || parse_switch(config, "torn", &s->torn, err) ||
-        parse_switch(config, "counts", &counts, err))
+        parse_switch(config, "emulated", &s->emulated, err) || parse_switch(config, "counts", &counts, err))
         return -1;
     s->calls = counts ? fake_world_path(s, "calls") : xstrdup("");
     return parse_capacity(config, "memory", &s->memory, err) || parse_capacity(config, "disk", &s->disk, err) ? -1 : 0;

@@ -11,6 +11,7 @@ struct settings {
     char *blind;           /* glob of machine paths that see no CPU flag although it is exposed to them; "" for none */
     char flag[8];          /* "svm", "vmx", or "" where machines see none */
     int64_t delay_ms;      /* each side effect takes this long */
+    bool emulated;         /* it says so */
     bool torn;             /* create takes its time in the middle, when the machine is half-made */
     uint64_t memory, disk; /* capacity in bytes, UINT64_MAX for no limit */
     char *templates;       /* names of what a remote one can clone, with commas; "": anything */

@@ -15,8 +15,10 @@ struct hypervisor {
     const char *subject, *home;
 };
 
-static int strike(const struct fault *f, enum fault_operation op, const char *path, const struct context *ctx,
-                  struct error *err) {
+static int strike(const struct fault *f, const char *home, enum fault_operation op, const char *path,
+                  const struct context *ctx, struct error *err) {
+    if (f->hold && fault_wait(home, path, ctx, err))
+        return -1;
     if (f->delay_ms && context_sleep(ctx, f->delay_ms, path, "a fault delays it", err))
         return -1;
     if (f->kill)
@@ -34,20 +36,22 @@ static int before(const char *home, enum fault_operation op, const char *path, s
                   const struct context *ctx, struct error *err) {
     if (fault_take(home, op, path, ret, err))
         return -1;
-    return ret->after ? 0 : strike(ret, op, path, ctx, err);
+    return ret->after ? 0 : strike(ret, home, op, path, ctx, err);
 }
 
-static int after(const struct fault *f, enum fault_operation op, const char *path, const struct context *ctx,
-                 struct error *err) {
-    return f->after ? strike(f, op, path, ctx, err) : 0;
+static int after(const struct fault *f, const char *home, enum fault_operation op, const char *path,
+                 const struct context *ctx, struct error *err) {
+    return f->after ? strike(f, home, op, path, ctx, err) : 0;
 }
 
 /* `call` with its arguments, as hv's driver does it. For use in functions with hv, ctx and err. */
 #define WITH_FAULTS(op, path, call)                                                                                    \
     ({                                                                                                                 \
         struct fault _fault;                                                                                           \
-        before(hv->home, op, path, &_fault, ctx, err) || hv->driver->call || after(&_fault, op, path, ctx, err) ? -1   \
-                                                                                                                : 0;   \
+        before(hv->home, op, path, &_fault, ctx, err) || hv->driver->call ||                                           \
+                after(&_fault, hv->home, op, path, ctx, err)                                                           \
+            ? -1                                                                                                       \
+            : 0;                                                                                                       \
     })
 
 static int find_inner(const struct hypervisor_config *config, const struct driver **ret, struct error *err) {

@@ -10,8 +10,10 @@
 #include <unistd.h>
 
 #include "nestor/buffer.h"
+#include "nestor/file.h"
 
 #define FILE_MAX ((size_t)64 << 10)
+#define HELD_MS 10
 
 static const struct {
     const char *name;
@@ -69,6 +71,10 @@ static bool set_retry(struct rule *r, char *value) {
     r->fault.retry = true;
     return !*value;
 }
+static bool set_hold(struct rule *r, char *value) {
+    r->fault.hold = true;
+    return !*value;
+}
 static bool set_after(struct rule *r, char *value) {
     r->fault.after = true;
     return !*value && operations[r->op].changes;
@@ -78,7 +84,7 @@ static bool parse_option(char *word, struct rule *r) {
     static const struct {
         const char *prefix;
         bool (*set)(struct rule *r, char *value);
-    } options[] = {{"skip=", set_skip},     {"times=", set_times}, {"delay=", set_delay},
+    } options[] = {{"skip=", set_skip},     {"times=", set_times}, {"delay=", set_delay}, {"hold", set_hold},
                    {"reason=", set_reason}, {"retry", set_retry},  {"after", set_after}};
     for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
         size_t n = strlen(options[i].prefix);
@@ -166,6 +172,14 @@ static int search(struct rules *rules, enum fault_operation op, const char *path
             return 0;
         }
     }
+    return 0;
+}
+
+int fault_wait(const char *home, const char *path, const struct context *ctx, struct error *err) {
+    cleanup_free char *file = xasprintf("%s/faults", home);
+    while (file_exists(AT_FDCWD, file))
+        if (context_sleep(ctx, HELD_MS, path, "a fault holds it", err))
+            return -1;
     return 0;
 }
 

@@ -1,6 +1,6 @@
 /* The faults to make, from the file HOME/faults: one per line, "#" begins a comment.
  *
- *   OPERATION GLOB ERROR [skip=N] [times=N] [delay=MS] [reason=CODE] [retry] [after]
+ *   OPERATION GLOB ERROR [skip=N] [times=N] [delay=MS] [hold] [reason=CODE] [retry] [after]
  *
  * The counters are counted down in the file itself, in place and under a lock, so they hold across threads, processes
  * and kills, and what is left of them can be read with cat. docs/drivers.md explains each word.
@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "nestor/context.h"
 #include "nestor/error.h"
 
 /* X(symbol, name, changes): "after" makes sense only for what changes something. */
@@ -46,9 +47,13 @@ struct fault {
     bool kill;            /* nestor itself is killed instead */
     bool after;           /* the operation is carried out first */
     bool retry;
+    bool hold; /* first it waits as long as the file is there */
     int64_t delay_ms;
     char reason[32];
 };
+
+/* Waits until the file is gone: the end of `hold`. ERR_TIMEOUT or ERR_CANCELLED about path with the context. */
+int fault_wait(const char *home, const char *path, const struct context *ctx, struct error *err) NESTOR_CHECKED;
 
 /* The fault due for this call, counting it down; all zero when there is none. ERR_USAGE about "HOME/faults:3" for a
  * line that says nothing sensible. */

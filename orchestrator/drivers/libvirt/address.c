@@ -11,14 +11,14 @@
 /* Looks for up to ten seconds, prints the address if there is one. Starting a program takes a tenth of a second of CPU
  * under emulation, so a look starts none but sleep: the shell reads the files itself. libvirt writes them one key a
  * line (src/network/leaseshelper.c); of several leases the last counts, and IPv6 ones do not. */
-static const char address_script[] =
+static const char address_script[] = SCRIPT_STATE
     "running() {\n"
     "    pid=; { read -r pid </run/libvirt/qemu/\"$name\".pid; } 2>/dev/null\n"
     "    [ -n \"$pid\" ] && kill -0 \"$pid\" 2>/dev/null && return\n"
-    "    state=$(v domstate \"$name\" 2>/dev/null || echo absent)\n"
-    "    case $state in running|idle|paused|'in shutdown'|pmsuspended) return ;; esac\n"
+    "    power=$(state) || exit\n"
+    "    case $power in running|idle|paused|'in shutdown'|pmsuspended) return ;; esac\n"
     "    tail -c 300 \"$dir/$name/console.log\" 2>/dev/null | tr -c '[:print:]' ' ' >&2\n"
-    "    echo >&2; echo \"it is not running ($state)\" >&2; exit $died\n"
+    "    echo >&2; echo \"it is not running ($power)\" >&2; exit $died\n"
     "}\n"
     "lease() {\n"
     "    ip= at= mine=\n"

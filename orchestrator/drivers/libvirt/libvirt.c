@@ -62,47 +62,39 @@ static int libvirt_ensure_network(struct hypervisor *hv, const struct context *c
     return 0;
 }
 
-/* Whether the domain is defined. A virsh that does not work ends the script: no answer is no proof that it is not. */
-#define LISTED                                                                                                         \
-    "nl='\n'\n"                                                                                                        \
-    "listed() {\n"                                                                                                     \
-    "    now=$(v list --all --name) || exit\n"                                                                         \
-    "    case $nl$now$nl in *\"$nl$name$nl\"*) ;; *) return 1 ;; esac\n"                                               \
-    "}\n"
-
 /* The directory gets its name with the tag in it, and "complete" comes last, when the rest is on the disk: what a
  * killed create leaves, or a power cut after it, is known by the one and lacks the other. */
-static const char create_script[] =
-    LISTED "here=$dir/$name\n"
-           "if v domuuid \"$name\" >/dev/null 2>&1 || { [ -e \"$here\" ] && listed; }; then\n"
-           "    if [ -e \"$here/complete\" ]; then\n"
-           "        if [ \"$(cat \"$here/tag\")\" = \"$tag\" ]; then exit 0; fi\n"
-           "        echo \"a machine of that name is there with another configuration\" >&2\n"
-           "        exit $exists\n"
-           "    fi\n"
-           /* Undefined while it runs, it would go on without its disk. */
-           "    why=$(v destroy \"$name\" 2>&1) || :\n"
-           "    case $(v domstate \"$name\" 2>/dev/null) in\n"
-           "    'shut off')\n"
-           "        v undefine \"$name\" --managed-save --snapshots-metadata >/dev/null || ! listed || exit 1 ;;\n"
-           "    *) if listed; then echo \"${why:-it cannot be switched off}\" >&2; exit 1; fi ;;\n"
-           "    esac\n"
-           "fi\n"
-           "discard \"$name\"\n"
-           "rm -rf \"$dir/.new.$name\"\n"
-           "mkdir -p \"$dir/.new.$name\"\n"
-           "chmod 711 \"$dir\" \"$dir/.new.$name\"\n"
-           "echo \"$tag\" >\"$dir/.new.$name/tag\"\n"
-           "mv \"$dir/.new.$name\" \"$here\"\n"
-           /* After the tag: a prune that comes later keeps the image. */
-           "[ -e \"$image\" ] || { echo 'its image is not there any more' >&2; exit $absent; }\n"
-           "cat >\"$here/seed.img\"\n"
-           "qemu-img create -q -f qcow2 -b \"$image\" -F \"$format\" \"$here/disk.qcow2\" $size >/dev/null\n"
-           "printf '%s' \"$xml\" >\"$here/domain.xml\"\n"
-           "v define \"$here/domain.xml\" >/dev/null\n"
-           "rm -f \"$here/domain.xml\"\n"
-           "sync \"$here/tag\" \"$here/seed.img\" \"$here/disk.qcow2\" \"$here\" \"$dir\" \"$base\"\n"
-           ": >\"$here/complete\"\n";
+static const char create_script[] = SCRIPT_LISTED
+    "here=$dir/$name\n"
+    "if v domuuid \"$name\" >/dev/null 2>&1 || { [ -e \"$here\" ] && listed; }; then\n"
+    "    if [ -e \"$here/complete\" ]; then\n"
+    "        if [ \"$(cat \"$here/tag\")\" = \"$tag\" ]; then exit 0; fi\n"
+    "        echo \"a machine of that name is there with another configuration\" >&2\n"
+    "        exit $exists\n"
+    "    fi\n"
+    /* Undefined while it runs, it would go on without its disk. */
+    "    why=$(v destroy \"$name\" 2>&1) || :\n"
+    "    case $(v domstate \"$name\" 2>/dev/null) in\n"
+    "    'shut off')\n"
+    "        v undefine \"$name\" --managed-save --snapshots-metadata >/dev/null || ! listed || exit 1 ;;\n"
+    "    *) if listed; then echo \"${why:-it cannot be switched off}\" >&2; exit 1; fi ;;\n"
+    "    esac\n"
+    "fi\n"
+    "discard \"$name\"\n"
+    "rm -rf \"$dir/.new.$name\"\n"
+    "mkdir -p \"$dir/.new.$name\"\n"
+    "chmod 711 \"$dir\" \"$dir/.new.$name\"\n"
+    "echo \"$tag\" >\"$dir/.new.$name/tag\"\n"
+    "mv \"$dir/.new.$name\" \"$here\"\n"
+    /* After the tag: a prune that comes later keeps the image. */
+    "[ -e \"$image\" ] || { echo 'its image is not there any more' >&2; exit $absent; }\n"
+    "cat >\"$here/seed.img\"\n"
+    "qemu-img create -q -f qcow2 -b \"$image\" -F \"$format\" \"$here/disk.qcow2\" $size >/dev/null\n"
+    "printf '%s' \"$xml\" >\"$here/domain.xml\"\n"
+    "v define \"$here/domain.xml\" >/dev/null\n"
+    "rm -f \"$here/domain.xml\"\n"
+    "sync \"$here/tag\" \"$here/seed.img\" \"$here/disk.qcow2\" \"$here\" \"$dir\" \"$base\"\n"
+    ": >\"$here/complete\"\n";
 
 static int libvirt_create(struct hypervisor *hv, const struct machine_spec *spec, const struct context *ctx,
                           struct error *err) {
@@ -148,7 +140,8 @@ static int redefine(struct hypervisor *hv, const char *name, const char *xml, co
     script_begin(hv, &script);
     script_set(&script, "name", name);
     buffer_printf(&script,
-                  "case $(v domstate \"$name\") in\n"
+                  "power=$(v domstate \"$name\")\n"
+                  "case $power in\n"
                   "'shut off'|crashed) ;;\n"
                   "*) echo 'the machine is running' >&2; exit %d ;;\n"
                   "esac\n"
@@ -225,16 +218,15 @@ static int on_machine(struct hypervisor *hv, const struct tag *tag, const char *
     return 0;
 }
 
-#define STATE "state() { v domstate \"$name\" 2>/dev/null || echo absent; }\n"
-
 static int libvirt_stop(struct hypervisor *hv, const struct tag *tag, const struct context *ctx, struct error *err) {
-    static const char body[] = STATE "turn=0\n"
-                                     "while [ $turn -lt 20 ]; do\n"
-                                     "    case $(state) in 'shut off'|crashed|absent) echo off; exit 0 ;; esac\n"
-                                     "    [ $((turn % 10)) != 0 ] || v shutdown \"$name\" >/dev/null 2>&1 || :\n"
-                                     "    turn=$((turn + 1))\n"
-                                     "    sleep 0.5\n"
-                                     "done\n";
+    static const char body[] = SCRIPT_STATE "turn=0\n"
+                                            "while [ $turn -lt 20 ]; do\n"
+                                            "    power=$(state)\n"
+                                            "    case $power in 'shut off'|crashed|absent) echo off; exit 0 ;; esac\n"
+                                            "    [ $((turn % 10)) != 0 ] || v shutdown \"$name\" >/dev/null 2>&1 || :\n"
+                                            "    turn=$((turn + 1))\n"
+                                            "    sleep 0.5\n"
+                                            "done\n";
     for (;;) {
         cleanup_buffer struct buffer out = {0};
         if (context_check(ctx, tag->path, "waiting for it to power off", err) ||
@@ -247,9 +239,11 @@ static int libvirt_stop(struct hypervisor *hv, const struct tag *tag, const stru
 
 static int libvirt_power_cut(struct hypervisor *hv, const struct tag *tag, const struct context *ctx,
                              struct error *err) {
-    return on_machine(
-        hv, tag, STATE "case $(state) in 'shut off'|crashed|absent) ;; *) v destroy \"$name\" >/dev/null ;; esac\n",
-        NULL, ctx, err);
+    return on_machine(hv, tag,
+                      SCRIPT_STATE
+                      "power=$(state)\n"
+                      "case $power in 'shut off'|crashed|absent) ;; *) v destroy \"$name\" >/dev/null ;; esac\n",
+                      NULL, ctx, err);
 }
 
 static int libvirt_console(struct hypervisor *hv, const struct tag *tag, struct buffer *ret, const struct context *ctx,
@@ -263,9 +257,10 @@ static int libvirt_console(struct hypervisor *hv, const struct tag *tag, struct 
 /* The domain first, the directory with the tag last: a removal that was cut is still found. */
 static int libvirt_remove(struct hypervisor *hv, const struct tag *tag, const struct context *ctx, struct error *err) {
     return on_machine(hv, tag,
-                      STATE LISTED
-                      "case $(state) in\n"
-                      "absent) if listed; then echo 'its state cannot be read' >&2; exit 1; fi ;;\n"
+                      SCRIPT_STATE
+                      "power=$(state)\n"
+                      "case $power in\n"
+                      "absent) ;;\n"
                       "'shut off'|crashed) v undefine \"$name\" --managed-save --snapshots-metadata >/dev/null ;;\n"
                       "*) v destroy \"$name\" >/dev/null\n"
                       "   v undefine \"$name\" --managed-save --snapshots-metadata >/dev/null ;;\n"

@@ -32,6 +32,23 @@ int script_run(struct hypervisor *hv, const char *script, const void *input, siz
                const struct context *ctx, struct error *err) NESTOR_CHECKED;
 enum { SCRIPT_ABSENT = 90, SCRIPT_EXISTS = 91, SCRIPT_RUNNING = 92, SCRIPT_NOT_RUNNING = 93, SCRIPT_CHECKSUM = 94 };
 
+/* A function for scripts: whether the domain $name is defined. A virsh that does not work ends the script: no answer is
+ * no proof that it is not. */
+#define SCRIPT_LISTED                                                                                                  \
+    "nl='\n'\n"                                                                                                        \
+    "listed() {\n"                                                                                                     \
+    "    now=$(v list --all --name) || exit\n"                                                                         \
+    "    case $nl$now$nl in *\"$nl$name$nl\"*) ;; *) return 1 ;; esac\n"                                               \
+    "}\n"
+/* And one that prints its state, or "absent". Of a domain that is listed, but does not tell its state, nobody knows it:
+ * that is an error, in virsh's words. To be taken into a variable, with which the script ends. */
+#define SCRIPT_STATE                                                                                                   \
+    SCRIPT_LISTED                                                                                                      \
+    "state() {\n"                                                                                                      \
+    "    v domstate \"$name\" 2>/dev/null && return\n"                                                                 \
+    "    if listed; then v domstate \"$name\"; else echo absent; fi\n"                                                 \
+    "}\n"
+
 /* --- domain.c: domain XML through libxml2 --- */
 
 /* The XML of a new machine. Caller frees with free. */
