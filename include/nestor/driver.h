@@ -69,7 +69,7 @@ struct machine_spec {
     bool expose;           /* hardware virtualization on for it */
     /* With DRIVER_TEMPLATES only the image's name is set: the driver's own name or path of the template. */
     const struct image *image;
-    const void *seed; /* the NoCloud volume (image.h) */
+    const void *seed; /* the NoCloud volume (image.h); none with DRIVER_TEMPLATES */
     size_t seed_len;
     /* The two texts the seed is made of, for hypervisors that hand them over in another way (guestinfo). user_data
      * holds the machine's private host key. NULL but for create. */

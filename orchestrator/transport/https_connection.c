@@ -16,7 +16,9 @@
 #include "transport/https.h"
 
 #define HEAD_MAX ((size_t)256 << 10) /* bytes of all header lines of a reply, those of 1xx replies too */
-#define UPLOAD_BUFFER (32L << 10)
+/* Of each connection that is in use: libcurl's least for a request, and for a reply a fraction of its 16 KiB. */
+#define UPLOAD_BUFFER (16L << 10)
+#define REPLY_BUFFER (4L << 10)
 /* Longer than the call's context by this, so that it is the context that ends the call. */
 #define CONNECT_SLACK_MS 1000
 
@@ -199,6 +201,7 @@ static CURLcode set_constant(struct https_connection *c) {
     SET(CURLOPT_HEADEROPT, CURLHEADER_SEPARATE); /* and sees none */
     SET(CURLOPT_USERAGENT, "nestor/" NESTOR_VERSION);
     SET(CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER);
+    SET(CURLOPT_BUFFERSIZE, REPLY_BUFFER);
     SET(CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)h->config.max_reply);
     SET(CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
     SET(CURLOPT_OPENSOCKETDATA, c);

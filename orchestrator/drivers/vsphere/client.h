@@ -109,7 +109,7 @@ int vim_watch(struct vim *v, const struct moref *ref, const struct vim_set *set,
  * seconds more, so that little goes on behind our back. progress (may be NULL): percent, on the caller's thread. */
 int vim_task(struct vim *v, const struct moref *task, struct moref *ret, void (*progress)(void *data, int percent),
              void *data, const struct context *ctx, struct error *err) NESTOR_CHECKED;
-/* vim_call_ref with VIM_ONCE, then vim_task. *ret_uncertain: also when the task's end was not seen, or came as a
+/* vim_call_ref with VIM_ONCE, then soap_forget, then vim_task. *ret_uncertain: also when the task's end was not seen, or came as a
  * success after the context's end; not when the task itself failed. */
 int vim_do(struct vim *v, struct soap_request *request, struct moref *ret, bool *ret_uncertain,
            const struct context *ctx, struct error *err) NESTOR_CHECKED;
