@@ -218,6 +218,9 @@ struct driver {
      * done, in lines for people, to *report. */
     int (*prepare)(struct hypervisor *hv, bool undo, struct buffer *report, const struct context *ctx,
                    struct error *err);
+    /* Optional: how many operations are of use at the same time, as the hypervisor answers now; more would only wait
+     * for each other here. Asked often, so it returns at once. */
+    uint32_t (*at_once)(struct hypervisor *hv);
 };
 
 /* The table of all drivers (drivers/table.c). NULL if there is none of that name. */

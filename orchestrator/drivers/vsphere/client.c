@@ -227,4 +227,6 @@ const struct vim_service *vim_service(const struct vim *v) { return &v->service;
 
 const char *vim_subject(const struct vim *v) { return v->config.http.subject; }
 
+uint32_t vim_at_once(struct vim *v) { return 2 * http_at_once(v->http) + watch_waiting(v); }
+
 unsigned long vim_round_trips(const struct vim *v) { return http_exchanges(v->http); }

@@ -44,6 +44,9 @@ void vim_close(struct vim *v);
 const struct vim_service *vim_service(const struct vim *v); /* valid until vim_close */
 const char *vim_subject(const struct vim *v);
 unsigned long vim_round_trips(const struct vim *v);
+/* How many callers at once are of use, as the server answers now: those who wait for a task need no connection, and of
+ * the others about half wait for a read that is shared. */
+uint32_t vim_at_once(struct vim *v);
 
 /* How a call that got no answer may be treated. */
 enum vim_repeat {

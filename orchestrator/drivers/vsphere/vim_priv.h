@@ -138,6 +138,7 @@ void readers_destroy(struct vim *v);
 
 void watch_init(struct vim *v);
 void watch_destroy(struct vim *v);
+uint32_t watch_waiting(struct vim *v); /* callers */
 /* There is a new session: what the old one had is gone. */
 void watch_session_changed(struct vim *v);
 

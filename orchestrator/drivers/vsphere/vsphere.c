@@ -108,6 +108,8 @@ static int vsphere_console(struct hypervisor *hv, const struct tag *tag, struct 
     return context_check(ctx, tag->path, "reading its console", err);
 }
 
+static uint32_t vsphere_at_once(struct hypervisor *hv) { return vim_at_once(hv->vim); }
+
 const struct driver vsphere_driver = {
     .size = sizeof(struct driver),
     .api = DRIVER_API,
@@ -137,4 +139,5 @@ const struct driver vsphere_driver = {
     .prune = vsphere_prune,
     .examine = vsphere_examine,
     .prepare = vsphere_prepare,
+    .at_once = vsphere_at_once,
 };
