@@ -49,8 +49,8 @@ struct runner {
     struct progress *tasks;
     struct pool *pools;
     struct heap open[MANNERS]; /* pools that could start a task now */
-    size_t left;             /* tasks not yet done, failed or skipped */
-    size_t running[MANNERS]; /* handed to workers */
+    size_t left;               /* tasks not yet done, failed or skipped */
+    size_t running[MANNERS];   /* handed to workers */
     bool stopping;
     bool held_back; /* a task could start, were more at once of use */
 

@@ -1,5 +1,5 @@
-/* Connections are made up to a number, and then waited for. A server that answers at once is kept busy by a few of them:
- * more would only make each other's requests wait inside it, and each takes memory on both sides. The one that was used last is taken first, so that those
+/* Connections are made up to a number, and then waited for. A server that answers at once is kept busy by a few: more
+ * would only wait inside it, and take memory on both sides. The one that was used last is taken first, so that those
  * nobody needs grow old, and are closed. Whoever waits gets the next free one from hand to hand, in the order of
  * coming. */
 #include <errno.h>
@@ -10,7 +10,7 @@
 #include "transport/https.h"
 
 #define SWEEP_MS 1000
-#define FEW 16        /* are enough */
+#define FEW 8         /* are enough */
 #define AT_ONCE_MS 10 /* for one whose quickest reply took less than this */
 
 /* On the stack of the thread that waits. */
