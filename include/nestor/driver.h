@@ -95,6 +95,7 @@ struct observation {
     struct arena arena;
     struct observed *items;
     size_t n;
+    uint32_t parallel; /* as capability's; for what changes it without checking it, as down does */
 };
 /* A new, zeroed item at the end; valid until the next call. For drivers. */
 struct observed *observation_add(struct observation *o);

@@ -137,7 +137,8 @@ static bool works_before(const void *data, uint32_t a, uint32_t b) {
     const struct runner *r = data;
     uint32_t ta = next_of(r, a, WORKS), tb = next_of(r, b, WORKS), na = r->pools[a].unstarted,
              nb = r->pools[b].unstarted;
-    return r->s->tasks[ta].priority == r->s->tasks[tb].priority && na != nb ? na > nb : task_before(r->s->tasks, ta, tb);
+    return r->s->tasks[ta].priority == r->s->tasks[tb].priority && na != nb ? na > nb
+                                                                            : task_before(r->s->tasks, ta, tb);
 }
 
 static bool waits_before(const void *data, uint32_t a, uint32_t b) {
@@ -254,8 +255,7 @@ static size_t await(struct runner *r, uint32_t *out) {
 
 static bool may_start_more(struct runner *r) {
     ask_pools(r);
-    return !r->stopping &&
-           ((r->open[WORKS].n && has_room(r, WORKS)) || (r->open[WAITS].n && has_room(r, WAITS)));
+    return !r->stopping && ((r->open[WORKS].n && has_room(r, WORKS)) || (r->open[WAITS].n && has_room(r, WAITS)));
 }
 
 /* After a cancel or a failed callback: what was not started is skipped. */

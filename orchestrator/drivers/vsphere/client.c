@@ -202,6 +202,7 @@ int vim_open(const struct vim_config *config, struct vim **ret, const struct con
     wakes_init(&v->wakes);
     session_init(v);
     readers_init(v);
+    views_init(v);
     watch_init(v);
     if (ask_service(v, ctx, err) || session_renew(v, 0, ctx, err)) {
         vim_close(v);
@@ -217,6 +218,7 @@ void vim_close(struct vim *v) {
     watch_destroy(v);
     session_end(v);
     readers_destroy(v);
+    views_destroy(v);
     session_destroy(v);
     http_close(v->http);
     wakes_destroy(&v->wakes);

@@ -32,7 +32,7 @@ static const struct driver_param params[] = {
 };
 
 static void init_onces(struct hypervisor *hv) {
-    struct once *all[] = {&hv->datacenter_once, &hv->compute_once, &hv->network_once, &hv->vms_once};
+    struct once *all[] = {&hv->datacenter_once, &hv->compute_once, &hv->network_once, &hv->systems_once, &hv->vms_once};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         once_init(all[i]);
     for (int i = 0; i < PLACE_MAX; i++)
@@ -40,7 +40,7 @@ static void init_onces(struct hypervisor *hv) {
 }
 
 static void destroy_onces(struct hypervisor *hv) {
-    struct once *all[] = {&hv->datacenter_once, &hv->compute_once, &hv->network_once, &hv->vms_once};
+    struct once *all[] = {&hv->datacenter_once, &hv->compute_once, &hv->network_once, &hv->systems_once, &hv->vms_once};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         once_destroy(all[i]);
     for (int i = 0; i < PLACE_MAX; i++)
@@ -56,6 +56,7 @@ static void vsphere_close(struct hypervisor *hv) {
     vsphere_network_free(&hv->network);
     free(hv->datacenter.name);
     free(hv->compute.hosts);
+    free(hv->systems.items);
     free(hv->datastore_name);
     if (hv->password.data)
         explicit_bzero(hv->password.data, hv->password.cap);
