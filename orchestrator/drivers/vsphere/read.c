@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* So that whoever comes while one is on its way waits for a part of a round trip only until the next. */
-#define ROUNDS_MAX 4
+/* Two, so that the next batch is on its way while the last one is being read. */
+#define ROUNDS_MAX 2
 
 struct read_item {
     struct share_item item;
