@@ -72,7 +72,7 @@ struct machine_spec {
     bool expose;           /* hardware virtualization on for it */
     /* With DRIVER_TEMPLATES only the image's name is set: the driver's own name or path of the template. */
     const struct image *image;
-    const void *seed; /* the NoCloud volume (image.h) */
+    const void *seed; /* the NoCloud volume (image.h); none with DRIVER_TEMPLATES */
     size_t seed_len;
     /* The two texts the seed is made of, for hypervisors that hand them over in another way (guestinfo). user_data
      * holds the machine's private host key. NULL but for create. */
@@ -98,6 +98,7 @@ struct observation {
     struct arena arena;
     struct observed *items;
     size_t n;
+    uint32_t parallel; /* as capability's; for what changes it without checking it, as down does */
 };
 /* A new, zeroed item at the end; valid until the next call. For drivers. */
 struct observed *observation_add(struct observation *o);
@@ -221,6 +222,9 @@ struct driver {
      * done, in lines for people, to *report. */
     int (*prepare)(struct hypervisor *hv, bool undo, struct buffer *report, const struct context *ctx,
                    struct error *err);
+    /* Optional: how many operations are of use at the same time, as the hypervisor answers now; more would only wait
+     * for each other here. Asked often, so it returns at once. */
+    uint32_t (*at_once)(struct hypervisor *hv);
 };
 
 /* The table of all drivers (drivers/table.c). NULL if there is none of that name. */

@@ -35,7 +35,7 @@ struct http_config {
     struct access *access; /* connections are dialled through it (transport.h) */
     const char *dial_host; /* connect there instead of to the URL's host: a machine inside a lab; NULL */
     uint16_t dial_port;
-    uint32_t connections; /* most at once; 0: 64 */
+    uint32_t connections; /* most at once; 0: 64. A server that answers within 10 ms gets 8, which keep it busy */
     size_t max_reply;     /* bytes of one body; 0: 64 MiB. More is ERR_PROTOCOL, found while it comes */
 };
 
@@ -77,6 +77,9 @@ int http_perform(struct http *h, const struct http_request *request, struct http
 
 /* Drops all cookies: a session that is over. */
 void http_forget_cookies(struct http *h);
+
+/* How many calls are of use at the same time, as the server answers now: more only wait for their turn. */
+uint32_t http_at_once(struct http *h);
 
 /* How many requests went out since http_open: for benchmarks and for tests of round trips. */
 unsigned long http_exchanges(const struct http *h);

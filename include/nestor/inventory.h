@@ -18,7 +18,7 @@ struct inventory_host {
     const struct driver *driver;
     const struct param *params;
     size_t nparams;
-    uint32_t parallel; /* units of work at once: what was asked for, else the driver's default */
+    uint32_t parallel; /* units of work at once: what was asked for, else as observed, else the driver's default */
     uint32_t asked;    /* what the spec or the record says of it; 0: nothing */
     bool left;         /* recorded, but not in the spec any more; false without a spec */
 };

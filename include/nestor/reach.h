@@ -32,6 +32,8 @@ int reach_hypervisor(struct reach *r, uint32_t row, struct hypervisor **ret, con
 /* The host itself, by index into inv->hosts. */
 int reach_host(struct reach *r, uint32_t host, struct hypervisor **ret, const struct driver **ret_driver,
                const struct context *ctx, struct error *err) NESTOR_CHECKED;
+/* The host's driver->at_once; UINT32_MAX when it has none, or is not open. */
+uint32_t reach_at_once(struct reach *r, uint32_t host);
 /* The hypervisor the row's machine has become, for its children. ERR_UNSUPPORTED for a plain guest. */
 int reach_inside(struct reach *r, uint32_t row, struct hypervisor **ret, const struct driver **ret_driver,
                  const struct context *ctx, struct error *err) NESTOR_CHECKED;

@@ -24,7 +24,7 @@ int seed_texts(const struct seed *seed, struct buffer *ret_meta_data, struct buf
     if (user_data_check(seed, err))
         return -1;
     /* All at once: a buffer that grows leaves copies of the host key behind in freed memory. */
-    buffer_reserve(ret_user_data, 16384 + (seed->extra_user_data ? 2 * strlen(seed->extra_user_data) : 0));
+    buffer_reserve(ret_user_data, 8191 + (seed->extra_user_data ? 2 * strlen(seed->extra_user_data) : 0));
     meta_data_put(seed, ret_meta_data);
     user_data_put(seed, ret_user_data);
     return 0;

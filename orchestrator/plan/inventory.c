@@ -311,6 +311,8 @@ uint32_t inventory_next_elsewhere(const struct inventory *inv, uint32_t row, uin
 void inventory_apply(struct inventory *inv, uint32_t on, uint32_t host, const struct observation *o) {
     struct builder b = {.inv = inv, .cap = inv->nrows};
     size_t known = inv->nrows;
+    if (on == LAB_NONE && o->parallel && !inv->hosts[host].asked)
+        inv->hosts[host].parallel = o->parallel;
     for (uint32_t i = LAB_NONE; (i = next_in(inv, on, i)) != LAB_NONE;) {
         forget_seen(&inv->rows[i], host);
         path_index_put(&b.index, inv->rows[i].path, i);

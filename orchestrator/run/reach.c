@@ -179,6 +179,19 @@ int reach_host(struct reach *r, uint32_t host, struct hypervisor **ret, const st
     return failed;
 }
 
+uint32_t reach_at_once(struct reach *r, uint32_t host) {
+    const struct driver *driver = r->inv->hosts[host].driver;
+    struct place *place = &r->hosts[host];
+    uint32_t at_once = UINT32_MAX;
+    if (!driver->at_once)
+        return at_once;
+    pthread_mutex_lock(&place->lock); /* held for long while it is opened only, which observing it has done */
+    if (place->inside)
+        at_once = driver->at_once(place->inside);
+    pthread_mutex_unlock(&place->lock);
+    return at_once;
+}
+
 /* What the machines of a hypervisor (row, or LAB_NONE for a host) are dialled through: the way into it, or, if it is
  * spoken to at its address, what that is dialled through itself. */
 static int way_to_machines(struct reach *r, uint32_t row, struct access **ret, const struct context *ctx,

@@ -227,6 +227,11 @@ static int perform(void *data, uint32_t task) {
     return step_perform(&r->work, &r->plan->steps[task], &r->entries[task].result);
 }
 
+static uint32_t at_once(void *data, uint32_t pool) {
+    const struct run *r = data;
+    return reach_at_once(r->work.reach, pool - (uint32_t)r->inv->nrows);
+}
+
 /* --- the plan as tasks --- */
 
 /* What a guest hypervisor costs the hypervisor it is on is all as urgent as its first step, and ties go by the plan's
@@ -379,6 +384,8 @@ static int run_tasks(struct run *r, uint32_t parallel, struct error *err) {
                          .parallel = parallel ? parallel : default_parallel(r, pool_units),
                          .ctx = r->work.ctx,
                          .data = r,
+                         .at_once = at_once,
+                         .asked_from = r->inv->nrows,
                          .perform = perform,
                          .begin_batch = begin_batch,
                          .starting = starting,

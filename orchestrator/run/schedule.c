@@ -10,6 +10,7 @@
 #include "nestor/buffer.h"
 #include "run/heap.h"
 
+#define LOOK_MS 20 /* how often it is asked whether more at once are of use */
 /* Workers mostly wait for something remote; libssh2, libxml2 and libcurl stay well below this. */
 #define WORKER_STACK ((size_t)256 << 10)
 
@@ -29,27 +30,29 @@ struct progress {
     uint32_t blockers;
 };
 
-struct pool {
-    uint32_t used;
-    uint32_t unstarted; /* tasks */
-    struct heap ready;
-};
-
 /* What takes units works, what takes none only waits. Each has its own `parallel`: what waits for machines to boot
  * must not keep others from being made. */
 enum manner { WORKS, WAITS, MANNERS };
 
 static enum manner manner_of(const struct task *t) { return t->units ? WORKS : WAITS; }
 
+struct pool {
+    uint32_t used;      /* units */
+    uint32_t unstarted; /* tasks that take some */
+    uint32_t at_once;   /* most tasks of either manner that are of use now */
+    uint32_t running[MANNERS];
+    struct heap ready[MANNERS];
+};
+
 struct runner {
     const struct schedule *s;
     struct progress *tasks;
     struct pool *pools;
-    struct heap open;        /* pools that could start a task now */
-    struct heap waits;       /* tasks that are ready and take no units */
-    size_t left;             /* tasks not yet done, failed or skipped */
-    size_t running[MANNERS]; /* handed to workers */
+    struct heap open[MANNERS]; /* pools that could start a task now */
+    size_t left;               /* tasks not yet done, failed or skipped */
+    size_t running[MANNERS];   /* handed to workers */
     bool stopping;
+    bool held_back; /* a task could start, were more at once of use */
 
     /* shared with the workers */
     pthread_mutex_t lock;
@@ -124,31 +127,52 @@ static bool task_before(const void *data, uint32_t a, uint32_t b) {
     return tasks[a].priority != tasks[b].priority ? tasks[a].priority > tasks[b].priority : a < b;
 }
 
+static uint32_t next_of(const struct runner *r, uint32_t pool, enum manner manner) {
+    return r->pools[pool].ready[manner].items[0];
+}
+
 /* Among equally urgent tasks, the one whose pool has most to do: so that in the end all pools have something left, and
  * not one of them all of it. */
-static bool pool_before(const void *data, uint32_t a, uint32_t b) {
+static bool works_before(const void *data, uint32_t a, uint32_t b) {
     const struct runner *r = data;
-    const struct pool *pa = &r->pools[a], *pb = &r->pools[b];
-    uint32_t ta = pa->ready.items[0], tb = pb->ready.items[0];
-    if (r->s->tasks[ta].priority == r->s->tasks[tb].priority && pa->unstarted != pb->unstarted)
-        return pa->unstarted > pb->unstarted;
-    return task_before(r->s->tasks, ta, tb);
+    uint32_t ta = next_of(r, a, WORKS), tb = next_of(r, b, WORKS), na = r->pools[a].unstarted,
+             nb = r->pools[b].unstarted;
+    return r->s->tasks[ta].priority == r->s->tasks[tb].priority && na != nb ? na > nb
+                                                                            : task_before(r->s->tasks, ta, tb);
+}
+
+static bool waits_before(const void *data, uint32_t a, uint32_t b) {
+    const struct runner *r = data;
+    return task_before(r->s->tasks, next_of(r, a, WAITS), next_of(r, b, WAITS));
 }
 
 /* To be called when anything about the pool has changed. */
 static void place_pool(struct runner *r, uint32_t pool) {
     const struct pool *p = &r->pools[pool];
-    uint32_t units = p->ready.n ? r->s->tasks[p->ready.items[0]].units : 0;
-    /* A task larger than its pool runs alone rather than never. */
-    heap_put(&r->open, pool, units && (p->used + units <= r->s->pool_units[pool] || p->used == 0));
+    for (enum manner m = WORKS; m < MANNERS; m++) {
+        uint32_t units = p->ready[m].n ? r->s->tasks[next_of(r, pool, m)].units : 0;
+        /* A task larger than its pool runs alone rather than never. */
+        bool fits = p->ready[m].n && (p->used + units <= r->s->pool_units[pool] || p->used == 0 || m == WAITS);
+        bool of_use = p->running[m] < p->at_once || p->running[m] == 0;
+        heap_put(&r->open[m], pool, fits && of_use);
+        r->held_back = r->held_back || (fits && !of_use);
+    }
+}
+
+/* What the hypervisors can use changes while nothing ends. */
+static void ask_pools(struct runner *r) {
+    r->held_back = false;
+    for (size_t i = r->s->asked_from; r->s->at_once && i < r->s->npools; i++) {
+        r->pools[i].at_once = r->s->at_once(r->s->data, (uint32_t)i);
+        place_pool(r, (uint32_t)i);
+    }
 }
 
 static void make_ready(struct runner *r, uint32_t task) {
     const struct task *t = &r->s->tasks[task];
     move(r, task, TASK_READY);
-    heap_push(t->units ? &r->pools[t->pool].ready : &r->waits, task);
-    if (t->units)
-        place_pool(r, t->pool);
+    heap_push(&r->pools[t->pool].ready[manner_of(t)], task);
+    place_pool(r, t->pool);
 }
 
 /* Everything that waits for `task`, directly or not, will never run. */
@@ -168,10 +192,9 @@ static int skip_after(struct runner *r, uint32_t task, struct error *err) {
 static int take_finished(struct runner *r, uint32_t task, bool task_failed, struct error *err) {
     const struct task *t = &r->s->tasks[task];
     r->running[manner_of(t)]--;
-    if (t->units) {
-        r->pools[t->pool].used -= t->units;
-        place_pool(r, t->pool);
-    }
+    r->pools[t->pool].running[manner_of(t)]--;
+    r->pools[t->pool].used -= t->units;
+    place_pool(r, t->pool);
     move(r, task, task_failed ? TASK_FAILED : TASK_DONE);
     if (r->s->finished(r->s->data, task, task_failed ? OUTCOME_FAILED : OUTCOME_DONE, err))
         return -1;
@@ -185,10 +208,14 @@ static int take_finished(struct runner *r, uint32_t task, bool task_failed, stru
     return 0;
 }
 
-static uint32_t take_work(struct runner *r) {
-    uint32_t pool = r->open.items[0], task = heap_pop(&r->pools[pool].ready);
-    r->pools[pool].used += r->s->tasks[task].units;
-    r->pools[pool].unstarted--;
+static uint32_t take(struct runner *r, enum manner manner) {
+    uint32_t pool = r->open[manner].items[0];
+    struct pool *p = &r->pools[pool];
+    uint32_t task = heap_pop(&p->ready[manner]);
+    p->used += r->s->tasks[task].units;
+    p->unstarted -= manner == WORKS;
+    p->running[manner]++;
+    r->running[manner]++;
     place_pool(r, pool);
     return task;
 }
@@ -200,11 +227,9 @@ static bool has_room(const struct runner *r, enum manner manner) {
 
 /* Appends to `out` what may start now. */
 static int choose(struct runner *r, enum manner manner, uint32_t *out, size_t *n, struct error *err) {
-    const struct heap *ready = manner == WORKS ? &r->open : &r->waits;
-    while (!r->stopping && ready->n && has_room(r, manner)) {
-        uint32_t task = manner == WORKS ? take_work(r) : heap_pop(&r->waits);
+    while (!r->stopping && r->open[manner].n && has_room(r, manner)) {
+        uint32_t task = take(r, manner);
         move(r, task, TASK_RUNNING);
-        r->running[manner]++;
         out[(*n)++] = task;
         if (r->s->starting(r->s->data, task, err))
             return -1;
@@ -212,16 +237,25 @@ static int choose(struct runner *r, enum manner manner, uint32_t *out, size_t *n
     return 0;
 }
 
-/* Waits until at least one task has ended or someone cancels; copies what ended into `out`. */
+/* Waits until at least one task has ended, or for a moment if more of them may soon be of use; copies what ended into
+ * `out`. */
 static size_t await(struct runner *r, uint32_t *out) {
+    int64_t until = clock_ms() + LOOK_MS;
+    struct timespec at = {.tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000};
+    int rc = 0;
     pthread_mutex_lock(&r->lock);
-    while (running(r) && !r->nfinished)
-        pthread_cond_wait(&r->done, &r->lock);
+    while (running(r) && !r->nfinished && rc != ETIMEDOUT)
+        rc = r->held_back ? pthread_cond_timedwait(&r->done, &r->lock, &at) : pthread_cond_wait(&r->done, &r->lock);
     size_t n = r->nfinished;
     memcpy(out, r->finished, n * sizeof *out);
     r->nfinished = 0;
     pthread_mutex_unlock(&r->lock);
     return n;
+}
+
+static bool may_start_more(struct runner *r) {
+    ask_pools(r);
+    return !r->stopping && ((r->open[WORKS].n && has_room(r, WORKS)) || (r->open[WAITS].n && has_room(r, WAITS)));
 }
 
 /* After a cancel or a failed callback: what was not started is skipped. */
@@ -246,6 +280,7 @@ static int turn(struct runner *r, const uint32_t *ended, size_t nended, uint32_t
             return -1;
     if (cancel_fired(s->ctx->cancel) && !r->stopping)
         r->stopping = true;
+    ask_pools(r);
     if (choose(r, WORKS, chosen, &nchosen, err) || choose(r, WAITS, chosen, &nchosen, err))
         return -1;
     if (r->stopping && !running(r) && skip_rest(r, err))
@@ -271,11 +306,18 @@ static void begin(struct runner *r, const struct schedule *s) {
     r->threads = xcalloc(most + 1, sizeof *r->threads);
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->work, NULL);
-    pthread_cond_init(&r->done, NULL);
-    r->open = (struct heap){.before = pool_before, .data = r, .places = xcalloc(s->npools, sizeof *r->open.places)};
-    r->waits = (struct heap){.before = task_before, .data = s->tasks};
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&r->done, &attr);
+    pthread_condattr_destroy(&attr);
+    for (enum manner m = WORKS; m < MANNERS; m++)
+        r->open[m] = (struct heap){.before = m == WORKS ? works_before : waits_before,
+                                   .data = r,
+                                   .places = xcalloc(s->npools, sizeof *r->open[m].places)};
+    const struct heap none = {.before = task_before, .data = s->tasks};
     for (size_t i = 0; i < s->npools; i++)
-        r->pools[i].ready = (struct heap){.before = task_before, .data = s->tasks};
+        r->pools[i] = (struct pool){.at_once = UINT32_MAX, .ready = {none, none}};
     for (size_t i = 0; i < s->ntasks; i++)
         r->pools[s->tasks[i].pool].unstarted += s->tasks[i].units > 0;
     for (uint32_t i = 0; i < s->ntasks; i++) {
@@ -292,13 +334,13 @@ static void end(struct runner *r) {
     pthread_mutex_unlock(&r->lock);
     for (size_t i = 0; i < r->nthreads; i++)
         pthread_join(r->threads[i], NULL);
-    for (size_t i = 0; i < r->s->npools; i++)
-        heap_free(&r->pools[i].ready);
+    for (size_t i = 0; i < r->s->npools * MANNERS; i++)
+        heap_free(&r->pools[i / MANNERS].ready[i % MANNERS]);
     pthread_mutex_destroy(&r->lock);
     pthread_cond_destroy(&r->work);
     pthread_cond_destroy(&r->done);
-    heap_free(&r->open);
-    heap_free(&r->waits);
+    heap_free(&r->open[WORKS]);
+    heap_free(&r->open[WAITS]);
     free(r->tasks);
     free(r->pools);
     free(r->queue);
@@ -319,7 +361,8 @@ int schedule_run(const struct schedule *s, struct error *err) {
             break;
         }
         size_t n = await(&r, ended);
-        failed = turn(&r, ended, n, chosen, err);
+        if (n || may_start_more(&r))
+            failed = turn(&r, ended, n, chosen, err);
     }
     end(&r); /* joins: what still runs after a failed callback is awaited, though no longer recorded */
     free(ended);

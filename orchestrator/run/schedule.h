@@ -35,6 +35,10 @@ struct schedule {
     uint32_t parallel; /* most tasks that take units at once, and as many again that take none; 1: one task at a time */
     const struct context *ctx;
     void *data;
+    /* Most tasks that take units of a pool and are of use at the same time, as things are now; NULL: any number. For
+     * the pools from asked_from on. */
+    uint32_t (*at_once)(void *data, uint32_t pool);
+    size_t asked_from;
     int (*perform)(void *data, uint32_t task); /* on a worker thread; 0 or -1 */
     int (*begin_batch)(void *data, struct error *err);
     int (*starting)(void *data, uint32_t task, struct error *err);

@@ -106,7 +106,8 @@ static int do_create(struct work *w, const struct step *s, struct hypervisor *hv
                         .extra_user_data = row->wanted->user_data};
     /* The volume and the user-data hold the machine's private host key. */
     cleanup_seed struct buffer volume = {0}, meta_data = {0}, user_data = {0};
-    int failed = seed_build(&seed, &volume, err) || seed_texts(&seed, &meta_data, &user_data, err);
+    bool takes_volume = !(driver->features & DRIVER_TEMPLATES);
+    int failed = (takes_volume && seed_build(&seed, &volume, err)) || seed_texts(&seed, &meta_data, &user_data, err);
     keypair_free(&host_key);
     if (failed)
         return -1;

@@ -63,6 +63,7 @@ int database_open(const char *home, struct state **ret, struct error *err) {
 static const char settings[] = "PRAGMA foreign_keys = ON;"
                                "PRAGMA synchronous = FULL;"
                                "PRAGMA cell_size_check = ON;"
+                               "PRAGMA cache_size = -512;" /* KiB: a run reads little twice */
                                "PRAGMA trusted_schema = OFF;";
 
 /* Readers and the writer do not wait for each other in WAL mode. The change into it does not wait for others as

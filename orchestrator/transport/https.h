@@ -102,7 +102,7 @@ struct https_turn;
 
 struct https_pool {
     pthread_mutex_t lock;
-    uint32_t made, max;
+    uint32_t made, used, max;
     struct https_connection *kept;   /* idle, the last used first */
     struct https_connection *bare;   /* idle, without a connection */
     int64_t swept_at;                /* when those that were kept for too long were last looked for */
@@ -112,6 +112,7 @@ void https_pool_init(struct https_pool *p, uint32_t max);
 void https_pool_close(struct https_pool *p);
 int https_pool_take(struct http *h, struct https_connection **ret, const struct context *ctx,
                     struct error *err) NESTOR_CHECKED;
+uint32_t https_pool_at_once(struct http *h);
 void https_pool_give(struct http *h, struct https_connection *c);
 
 /* --- the whole --- */
@@ -136,6 +137,7 @@ struct http {
     struct https_cookies cookies;
     struct https_pool pool;
     atomic_ulong exchanges;
+    atomic_uint quickest_ms; /* from a request to the end of its reply, so far */
 };
 
 #endif

@@ -16,7 +16,9 @@
 #include "transport/https.h"
 
 #define HEAD_MAX ((size_t)256 << 10) /* bytes of all header lines of a reply, those of 1xx replies too */
-#define UPLOAD_BUFFER (32L << 10)
+/* Of each connection that is in use: libcurl's least for a request, and for a reply a fraction of its 16 KiB. */
+#define UPLOAD_BUFFER (16L << 10)
+#define REPLY_BUFFER (4L << 10)
 /* Longer than the call's context by this, so that it is the context that ends the call. */
 #define CONNECT_SLACK_MS 1000
 
@@ -28,6 +30,7 @@ struct https_exchange {
     bool begun;               /* the request may be on its way */
     bool again;               /* libcurl wanted to send it a second time */
     bool unproved;            /* libcurl wanted to send it to somebody who has not proved anything */
+    int64_t begun_at;         /* clock_ms */
     bool told;                /* err says already what went wrong */
     int dialled;              /* through the access; until the request begins */
     int stand_in;             /* the same for: a socket that is connected to nowhere */
@@ -114,6 +117,7 @@ static int on_request(void *data, char *remote_ip, char *local_ip, int remote_po
         return CURL_PREREQFUNC_ABORT;
     put_away(e);
     e->begun = true;
+    e->begun_at = clock_ms();
     atomic_fetch_add(&c->http->exchanges, 1);
     return CURL_PREREQFUNC_OK;
 }
@@ -199,6 +203,7 @@ static CURLcode set_constant(struct https_connection *c) {
     SET(CURLOPT_HEADEROPT, CURLHEADER_SEPARATE); /* and sees none */
     SET(CURLOPT_USERAGENT, "nestor/" NESTOR_VERSION);
     SET(CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER);
+    SET(CURLOPT_BUFFERSIZE, REPLY_BUFFER);
     SET(CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)h->config.max_reply);
     SET(CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
     SET(CURLOPT_OPENSOCKETDATA, c);
@@ -422,6 +427,12 @@ static int run(struct https_connection *c, struct error *err) {
     return failed;
 }
 
+static void note_pace(struct http *h, int64_t took_ms) {
+    unsigned took = (unsigned)took_ms, quickest = atomic_load(&h->quickest_ms);
+    while (took < quickest && !atomic_compare_exchange_weak(&h->quickest_ms, &quickest, took))
+        continue;
+}
+
 int https_connection_perform(struct https_connection *c, const struct http_request *request, struct http_reply *ret,
                              bool *ret_sent, const struct context *ctx, struct error *err) {
     struct https_exchange e = {
@@ -441,6 +452,7 @@ int https_connection_perform(struct https_connection *c, const struct http_reque
         return -1;
     }
     curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &ret->status);
+    note_pace(c->http, c->used_at - e.begun_at);
     ret->body = e.body;
     return 0;
 }

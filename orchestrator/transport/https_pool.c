@@ -1,4 +1,5 @@
-/* Connections are made up to a number, and then waited for. The one that was used last is taken first, so that those
+/* Connections are made up to a number, and then waited for. A server that answers at once is kept busy by a few: more
+ * would only wait inside it, and take memory on both sides. The one that was used last is taken first, so that those
  * nobody needs grow old, and are closed. Whoever waits gets the next free one from hand to hand, in the order of
  * coming. */
 #include <errno.h>
@@ -9,6 +10,8 @@
 #include "transport/https.h"
 
 #define SWEEP_MS 1000
+#define FEW 8         /* are enough */
+#define AT_ONCE_MS 10 /* for one whose quickest reply took less than this */
 
 /* On the stack of the thread that waits. */
 struct https_turn {
@@ -29,16 +32,25 @@ static void push(struct https_connection **list, struct https_connection *c) {
     *list = c;
 }
 
+/* How many are of use at the same time. */
+static uint32_t enough(struct http *h) {
+    bool quick = atomic_load(&h->quickest_ms) < AT_ONCE_MS;
+    return quick && h->pool.max > FEW ? FEW : h->pool.max;
+}
+
 /* NULL: all are in use. */
 static struct https_connection *take_now(struct http *h) {
     struct https_pool *p = &h->pool;
     struct https_connection *c = pop(&p->kept);
-    if (!c)
+    if (!c && p->used < enough(h)) {
         c = pop(&p->bare);
-    if (c || p->made == p->max)
-        return c;
-    p->made++;
-    return https_connection_new(h);
+        if (!c && p->made < p->max) {
+            p->made++;
+            c = https_connection_new(h);
+        }
+    }
+    p->used += c != NULL;
+    return c;
 }
 
 static void queue(struct https_pool *p, struct https_turn *t) {
@@ -98,6 +110,7 @@ static void hand_on(struct https_pool *p, struct https_connection *c) {
     struct https_turn *t = p->first;
     if (!t) {
         push(https_connection_is_kept(c) ? &p->kept : &p->bare, c);
+        p->used--;
         return;
     }
     p->first = t->next;
@@ -131,9 +144,17 @@ void https_pool_give(struct http *h, struct https_connection *c) {
     while ((c = pop(&old))) {
         https_connection_close(c);
         pthread_mutex_lock(&h->pool.lock);
+        h->pool.used++; /* as if it had been in use: it may be wanted by now */
         hand_on(&h->pool, c);
         pthread_mutex_unlock(&h->pool.lock);
     }
+}
+
+uint32_t https_pool_at_once(struct http *h) {
+    pthread_mutex_lock(&h->pool.lock);
+    uint32_t most = enough(h), used = h->pool.used;
+    pthread_mutex_unlock(&h->pool.lock);
+    return most > used ? most : used;
 }
 
 void https_pool_init(struct https_pool *p, uint32_t max) {

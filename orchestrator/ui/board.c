@@ -142,7 +142,7 @@ static void skip(struct board *b, struct board_row *row, const struct event *e) 
 static void fail(struct board *b, struct board_row *row, const struct event *e) {
     b->failed++;
     if (!row->failed && e->error)
-        row->error = *e->error;
+        row->cause = xstrdup(e->error->cause);
     row->failed = true;
 }
 
@@ -182,6 +182,7 @@ struct active *board_take(struct board *b, const struct event *e) {
 void board_free(struct board *b) {
     for (size_t i = 0; i < b->n; i++) {
         free(b->rows[i].path);
+        free(b->rows[i].cause);
         for (struct active *a = b->rows[i].active, *next; a; a = next) {
             next = a->next;
             free(a);

@@ -119,7 +119,7 @@ static void put_cause(struct pen *p, const struct board_row *row, const char *in
         p->left = TEXT_NO_LIMIT;
     pen_put(p, TINT_NONE, "  ");
     pen_put(p, TINT_NONE, indent);
-    pen_put(p, TINT_BAD, row->error.cause);
+    pen_put(p, TINT_BAD, row->cause ? row->cause : "");
     pen_end(p);
 }
 

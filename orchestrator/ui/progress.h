@@ -37,7 +37,7 @@ struct board_row {
     uint64_t ended;  /* counts up over the board: which ended last */
     bool failed, skipped;
     bool interrupted; /* by the user: not done, but no failure either */
-    struct error error;
+    char *cause;      /* of its first failure; NULL */
 };
 
 struct board {

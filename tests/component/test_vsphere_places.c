@@ -133,6 +133,7 @@ static void taking_away_needs_no_places(void **state) {
                  "inventory.datastore=gone", "inventory.network=gone");
     MUST(f, driver->observe(f->hv, FIXTURE_LAB, &o, in_time(f), &f->err));
     assert_int_equal(o->n, 1);
+    assert_int_equal(o->parallel, 0); /* not known */
     observation_free(o);
     MUST(f, driver->remove(f->hv, &m.spec.tag, in_time(f), &f->err));
     MUST(f, driver->prune(f->hv, in_time(f), &f->err));
@@ -169,6 +170,17 @@ static void hosts_are_added_up(void **state) {
     assert_string_equal(one.flag, "svm");
 }
 
+static void observing_tells_what_the_hosts_take_at_once(void **state) {
+    struct vsphere_fixture *f = *state;
+    struct observation *o = NULL;
+    vcsim_control(&f->proxy, "set HostSystem DC0_C0_H0 runtime.inMaintenanceMode true\n");
+    VSPHERE_OPEN(f, DC);
+    MUST(f, driver->observe(f->hv, FIXTURE_LAB, &o, in_time(f), &f->err));
+    assert_int_equal(o->parallel, 32);
+    observation_free(o);
+    vcsim_control(&f->proxy, "");
+}
+
 static void hosts_that_cannot_nest_are_told(void **state) {
     struct vsphere_fixture *f = *state;
     struct capability c;
@@ -198,6 +210,7 @@ int main(void) {
         cmocka_unit_test(pools_and_hosts_take_the_place_of_a_cluster),
         cmocka_unit_test(taking_away_needs_no_places),
         cmocka_unit_test(hosts_are_added_up),
+        cmocka_unit_test(observing_tells_what_the_hosts_take_at_once),
         cmocka_unit_test(hosts_that_cannot_nest_are_told),
     };
     return cmocka_run_group_tests_name("vsphere places", tests, set_up, tear_down);

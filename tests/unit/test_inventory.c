@@ -193,6 +193,24 @@ static void how_a_guest_hypervisor_is_spoken_to_is_not(void **state) {
 }
 
 /* Hosts may be asked in any order, and again. */
+static void a_host_takes_what_is_asked_for_and_else_what_was_observed(void **state) {
+    (void)state;
+    struct planned p;
+    plan_prepare(&p,
+                 "lab: lab\nhosts: { a: { driver: fake }, b: { driver: fake, parallel: 3 } }\nmachines:\n"
+                 "  x: { template: tiny, host: a }\n  y: { template: tiny, host: b }\n",
+                 "");
+    struct observation seen = {.parallel = 48}, silent = {0};
+    const uint32_t a = 0, b = 1;
+    inventory_apply(p.inv, LAB_NONE, a, &silent);
+    assert_int_equal(p.inv->hosts[a].parallel, p.inv->hosts[a].driver->parallel);
+    inventory_apply(p.inv, LAB_NONE, a, &seen);
+    inventory_apply(p.inv, LAB_NONE, b, &seen);
+    assert_int_equal(p.inv->hosts[a].parallel, 48);
+    assert_int_equal(p.inv->hosts[b].parallel, 3);
+    plan_release(&p);
+}
+
 static void a_machine_on_another_host_has_one_row(void **state) {
     (void)state;
     struct planned p;
@@ -227,6 +245,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_branch_is_walked_parents_first),
         cmocka_unit_test(what_came_later_is_in_its_branch),
+        cmocka_unit_test(a_host_takes_what_is_asked_for_and_else_what_was_observed),
         cmocka_unit_test(a_machine_on_another_host_has_one_row),
         cmocka_unit_test(an_observation_touches_only_what_is_on_its_hypervisor),
         cmocka_unit_test(what_cannot_be_on_a_hypervisor_is_passed_over),

@@ -225,6 +225,75 @@ static void ties_go_to_the_pool_with_most_to_do(void **state) {
     tear_down(&r);
 }
 
+/* A hypervisor that has use for `least` at once, and for more after it was asked so often. */
+struct use {
+    struct recorder r; /* first: the callbacks' data */
+    uint32_t least, more, asked, asks;
+};
+
+static uint32_t of_use(void *data, uint32_t pool) {
+    struct use *u = data;
+    assert_true(pool >= u->r.s.asked_from);
+    return ++u->asked > u->asks ? u->more : u->least;
+}
+
+static void no_more_is_begun_at_once_than_is_of_use(void **state) {
+    (void)state;
+    struct task tasks[24] = {{0}};
+    for (uint32_t i = 0; i < 24; i++)
+        tasks[i] = (struct task){.pool = 1, .units = i % 2}; /* works, or only waits: two of each */
+    struct use u = {.least = 0};
+    struct error err = {0};
+    set_up(&u.r, tasks, 24, NULL, 50, wide);
+    u.least = u.more = 2;
+    u.r.s.at_once = of_use;
+    u.r.s.asked_from = 1;
+    assert_int_equal(schedule_run(&u.r.s, &err), 0);
+    assert_memory_equal(buffer_str(&u.r.log), "[s1 s3 s0 s2 ]", 14);
+    assert_in_range(atomic_load(&u.r.most), 1, 4);
+    tear_down(&u.r);
+}
+
+static void of_what_has_no_use_one_is_begun_all_the_same(void **state) {
+    (void)state;
+    struct task tasks[] = {{.pool = 1, .units = 1}, {.pool = 1, .units = 1}, {.units = 1}};
+    struct use u = {.least = 0};
+    struct error err = {0};
+    set_up(&u.r, tasks, 3, NULL, 8, wide);
+    u.r.s.at_once = of_use;
+    u.r.s.asked_from = 1;
+    assert_int_equal(schedule_run(&u.r.s, &err), 0);
+    assert_memory_equal(buffer_str(&u.r.log), "[s0 s2 ]", 8);
+    tear_down(&u.r);
+}
+
+/* Each waits until the other one has begun. */
+static int perform_together(void *data, uint32_t task) {
+    struct recorder *r = data;
+    struct context ctx = context_timeout(NULL, 20000);
+    (void)task;
+    atomic_fetch_add(&r->running, 1);
+    while (atomic_load(&r->running) < 2)
+        if (context_sleep(&ctx, 1, NULL, "waiting for the other one", NULL))
+            return -1;
+    return 0;
+}
+
+static void more_that_becomes_of_use_is_begun_though_nothing_ends(void **state) {
+    (void)state;
+    struct task tasks[] = {{.units = 1}, {.units = 1}};
+    struct use u = {.least = 0};
+    struct error err = {0};
+    set_up(&u.r, tasks, 2, NULL, 8, wide);
+    u.least = 1, u.more = 2, u.asks = 4;
+    u.r.s.at_once = of_use;
+    u.r.s.perform = perform_together;
+    assert_int_equal(schedule_run(&u.r.s, &err), 0);
+    assert_memory_equal(buffer_str(&u.r.log), "[s0 ][s1 ]", 10);
+    assert_null(strchr(buffer_str(&u.r.log), 'f'));
+    tear_down(&u.r);
+}
+
 /* The pool's turn comes when units come back, not before, and other pools go on meanwhile. */
 static void a_full_pool_holds_up_nobody_else(void **state) {
     (void)state;
@@ -294,6 +363,9 @@ int main(void) {
         cmocka_unit_test(waiting_takes_no_room_from_working),
         cmocka_unit_test(parallel_of_one_is_one_at_a_time),
         cmocka_unit_test(ties_go_to_the_pool_with_most_to_do),
+        cmocka_unit_test(no_more_is_begun_at_once_than_is_of_use),
+        cmocka_unit_test(of_what_has_no_use_one_is_begun_all_the_same),
+        cmocka_unit_test(more_that_becomes_of_use_is_begun_though_nothing_ends),
         cmocka_unit_test(a_full_pool_holds_up_nobody_else),
         cmocka_unit_test(cancel_starts_nothing_new),
         cmocka_unit_test(failed_commit_stops_everything),

@@ -12,13 +12,15 @@
 
 #define MAX 2
 
-static struct http *open_pool(void) {
+static struct http *open_pool_of(uint32_t most) {
     struct http_config config = {
-        .subject = "host vc", .url = "https://vc.example/", .trust.insecure = true, .connections = MAX};
+        .subject = "host vc", .url = "https://vc.example/", .trust.insecure = true, .connections = most};
     struct http *h = NULL;
     assert_int_equal(http_open(&config, &h, NULL), 0);
     return h;
 }
+
+static struct http *open_pool(void) { return open_pool_of(MAX); }
 
 static struct https_connection *take(struct http *h) {
     struct context ctx = context_timeout(NULL, 10000);
@@ -152,12 +154,54 @@ static void a_connection_given_to_someone_who_leaves_is_not_lost(void **state) {
     http_close(h);
 }
 
+static void give_all(struct http *h, struct https_connection **all, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        https_pool_give(h, all[i]);
+}
+
+static void a_server_that_answers_at_once_gets_a_few_connections(void **state) {
+    (void)state;
+    struct http *h = open_pool_of(64);
+    struct https_connection *all[64];
+    struct waiter w;
+    atomic_store(&h->quickest_ms, 9);
+    assert_int_equal(http_at_once(h), 8);
+    for (int i = 0; i < 8; i++)
+        all[i] = take(h);
+    waiter_start(&w, h);
+    https_pool_give(h, all[0]);
+    waiter_end(&w);
+    assert_ptr_equal(w.got, all[0]);
+    assert_ptr_equal(take(h), all[0]);
+    assert_int_equal(h->pool.made, 8);
+    give_all(h, all, 8);
+    http_close(h);
+}
+
+static void one_that_takes_its_time_gets_all_of_them(void **state) {
+    (void)state;
+    struct http *h = open_pool_of(64);
+    struct https_connection *all[64];
+    atomic_store(&h->quickest_ms, 10);
+    assert_int_equal(http_at_once(h), 64);
+    for (int i = 0; i < 64; i++)
+        all[i] = take(h);
+    assert_int_equal(h->pool.made, 64);
+    atomic_store(&h->quickest_ms, 1);
+    assert_int_equal(http_at_once(h), 64); /* as long as they are in use */
+    give_all(h, all, 64);
+    assert_int_equal(http_at_once(h), 8);
+    http_close(h);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(connections_are_made_up_to_the_number_and_used_again),
         cmocka_unit_test(the_last_kept_connection_is_taken_first),
         cmocka_unit_test(what_is_kept_for_too_long_is_closed),
         cmocka_unit_test(a_free_connection_goes_to_who_waits),
+        cmocka_unit_test(a_server_that_answers_at_once_gets_a_few_connections),
+        cmocka_unit_test(one_that_takes_its_time_gets_all_of_them),
         cmocka_unit_test(a_connection_given_to_someone_who_leaves_is_not_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

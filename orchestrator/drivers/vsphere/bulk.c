@@ -1,6 +1,7 @@
 /* Many objects, one after the other: only one is in memory. */
 #include "drivers/vsphere/vim_priv.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,7 +58,9 @@ struct sweep {
     struct vim *v;
     const struct moref *root;
     const struct vim_set *set;
-    struct moref view;
+    struct moref view;   /* borrowed from the session, which keeps it for the next sweep */
+    unsigned generation; /* of the session */
+    struct moref lost;   /* a view that was gone */
     unsigned attempts;
     struct buffer seen; /* ids, each with its NUL: should the reply break, those are not told again */
     bool stopped;       /* by fn */
@@ -65,22 +68,69 @@ struct sweep {
     void *data;
 };
 
+struct view {
+    struct view *next;
+    struct moref root, self;
+    char type[32];
+    unsigned generation;
+};
+
+void views_init(struct vim *v) { pthread_mutex_init(&v->views_lock, NULL); }
+
+void views_destroy(struct vim *v) {
+    for (struct view *view = v->views, *next; view; view = next) {
+        next = view->next;
+        free(view);
+    }
+    pthread_mutex_destroy(&v->views_lock);
+}
+
+/* With the lock held. */
+static struct view *find_view(struct vim *v, const struct moref *root, const char *type) {
+    struct view *view = v->views;
+    while (view && (strcmp(view->type, type) != 0 || !moref_equal(&view->root, root)))
+        view = view->next;
+    return view;
+}
+
+static void keep_view(const struct sweep *s) {
+    pthread_mutex_lock(&s->v->views_lock);
+    struct view *view = find_view(s->v, s->root, s->set->type);
+    if (!view) {
+        view = xcalloc(1, sizeof *view);
+        view->next = s->v->views;
+        view->root = *s->root;
+        snprintf(view->type, sizeof view->type, "%s", s->set->type);
+        s->v->views = view;
+    }
+    view->self = s->view;
+    view->generation = s->generation;
+    pthread_mutex_unlock(&s->v->views_lock);
+}
+
+/* The one that is kept, unless it was lost or went with its session. */
+static bool take_view(struct sweep *s) {
+    pthread_mutex_lock(&s->v->views_lock);
+    const struct view *view = find_view(s->v, s->root, s->set->type);
+    bool found = view && view->generation == atomic_load(&s->v->generation) && !moref_equal(&view->self, &s->lost);
+    if (found)
+        s->view = view->self;
+    pthread_mutex_unlock(&s->v->views_lock);
+    return found;
+}
+
 static int make_view(struct sweep *s, const struct context *ctx, struct error *err) {
+    if (take_view(s))
+        return 0;
     struct soap_request *r = soap_new("CreateContainerView", &s->v->service.view_manager);
     soap_ref(r, "container", s->root);
     soap_text(r, "type", s->set->type);
     soap_flag(r, "recursive", true);
-    int rc = vim_call_ref(s->v, r, VIM_SAFE, &s->view, NULL, ctx, err);
+    int rc = client_call_ref(s->v, r, VIM_SAFE, &s->view, NULL, &s->generation, ctx, err);
     soap_free(r);
+    if (rc == 0)
+        keep_view(s);
     return rc;
-}
-
-static void destroy_view(struct sweep *s, const struct context *ctx) {
-    struct soap_request *r = soap_new("DestroyView", &s->view);
-    struct error ignored = {0};
-    if (moref_is_set(&s->view) && vim_call(s->v, r, VIM_SAFE, NULL, NULL, ctx, &ignored))
-        s->view = MOREF_NONE; /* it ends with the session at the latest */
-    soap_free(r);
 }
 
 static struct soap_request *request(void *data, const struct context *ctx, struct error *err) {
@@ -132,6 +182,7 @@ static int sweep(struct sweep *s, const struct context *ctx, struct error *err) 
                 *err = why;
             return -1;
         }
+        s->lost = s->view;
         s->view = MOREF_NONE;
     }
 }
@@ -142,8 +193,6 @@ int vim_read_all(struct vim *v, const struct moref *root, const struct vim_set *
     if (context_check(ctx, vim_subject(v), "reading from the server", err))
         return -1;
     int rc = sweep(&s, ctx, err);
-    if (!context_has_ended(ctx))
-        destroy_view(&s, ctx);
     buffer_free(&s.seen);
     return rc;
 }

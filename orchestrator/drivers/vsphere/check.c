@@ -34,13 +34,17 @@ static void add_memory(struct sum *s, const struct vim_object *o) {
         s->memory += (uint64_t)(all - (used << 20));
 }
 
+static bool is_usable(const struct vim_object *o) {
+    return xml_is(vim_property(o, "runtime.connectionState"), "connected") &&
+           !xml_flag(vim_property(o, "runtime.inMaintenanceMode"), false);
+}
+
 static int take_host(void *data, struct vim_object *o, struct error *err) {
     (void)err;
     struct sum *s = data;
     char model[120] = "";
     s->hosts++;
-    if (!xml_is(vim_property(o, "runtime.connectionState"), "connected") ||
-        xml_flag(vim_property(o, "runtime.inMaintenanceMode"), false))
+    if (!is_usable(o))
         return 0;
     s->usable++;
     add_memory(s, o);
@@ -54,6 +58,25 @@ static int take_host(void *data, struct vim_object *o, struct error *err) {
     xml_text(vim_property(o, "summary.hardware.cpuModel"), model, sizeof model);
     bool amd = strstr(model, "AMD") || strstr(model, "Hygon");
     snprintf(s->flag, sizeof s->flag, "%s", amd ? "svm" : "vmx");
+    return 0;
+}
+
+static const char *const state_paths[] = {"runtime.connectionState", "runtime.inMaintenanceMode", NULL};
+static const struct vim_set state_set = {"HostSystem", state_paths};
+
+static int add_units(void *data, struct vim_object *o, struct error *err) {
+    (void)err;
+    *(uint32_t *)data += is_usable(o) ? UNITS_PER_HOST : 0;
+    return 0;
+}
+
+int vsphere_units(struct hypervisor *hv, uint32_t *ret, const struct context *ctx, struct error *err) {
+    const struct vsphere_compute *c;
+    uint32_t units = 0;
+    if (vsphere_compute(hv, &c, ctx, err) ||
+        vim_read_these(hv->vim, c->hosts, c->nhosts, &state_set, add_units, &units, ctx, err))
+        return -1;
+    *ret = units;
     return 0;
 }
 
@@ -123,8 +146,16 @@ static int look_at_network(struct hypervisor *hv, void *data, const struct conte
     return hv->settings.vswitch ? 0 : vsphere_network(hv, &ignored, ctx, err);
 }
 
+/* What it will be examined for next. */
+static int look_at_systems(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    (void)data;
+    const struct vsphere_systems *ignored;
+    return vsphere_network_systems(hv, &ignored, ctx, err);
+}
+
 int vsphere_check(struct hypervisor *hv, struct capability *ret, const struct context *ctx, struct error *err) {
-    static const vsphere_look looks[] = {look_at_hosts, look_at_space, look_at_folder, look_at_network, NULL};
+    static const vsphere_look looks[] = {look_at_hosts,   look_at_space,   look_at_folder,
+                                         look_at_network, look_at_systems, NULL};
     struct seen seen = {.space = UINT64_MAX};
     struct capability c = {0};
     if (context_check(ctx, hv->config.subject, "checking it", err) || vsphere_look_at_once(hv, looks, &seen, ctx, err))

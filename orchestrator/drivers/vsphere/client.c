@@ -202,6 +202,7 @@ int vim_open(const struct vim_config *config, struct vim **ret, const struct con
     wakes_init(&v->wakes);
     session_init(v);
     readers_init(v);
+    views_init(v);
     watch_init(v);
     if (ask_service(v, ctx, err) || session_renew(v, 0, ctx, err)) {
         vim_close(v);
@@ -217,6 +218,7 @@ void vim_close(struct vim *v) {
     watch_destroy(v);
     session_end(v);
     readers_destroy(v);
+    views_destroy(v);
     session_destroy(v);
     http_close(v->http);
     wakes_destroy(&v->wakes);
@@ -226,5 +228,7 @@ void vim_close(struct vim *v) {
 const struct vim_service *vim_service(const struct vim *v) { return &v->service; }
 
 const char *vim_subject(const struct vim *v) { return v->config.http.subject; }
+
+uint32_t vim_at_once(struct vim *v) { return 2 * http_at_once(v->http) + watch_waiting(v); }
 
 unsigned long vim_round_trips(const struct vim *v) { return http_exchanges(v->http); }

@@ -44,6 +44,9 @@ void vim_close(struct vim *v);
 const struct vim_service *vim_service(const struct vim *v); /* valid until vim_close */
 const char *vim_subject(const struct vim *v);
 unsigned long vim_round_trips(const struct vim *v);
+/* How many callers at once are of use, as the server answers now: those who wait for a task need no connection, and of
+ * the others about half wait for a read that is shared. */
+uint32_t vim_at_once(struct vim *v);
 
 /* How a call that got no answer may be treated. */
 enum vim_repeat {
@@ -85,8 +88,9 @@ xmlNode *vim_property(const struct vim_object *o, const char *path);
 int vim_read(struct vim *v, const struct moref *ref, const struct vim_set *set, struct vim_object *ret,
              const struct context *ctx, struct error *err) NESTOR_CHECKED;
 
-/* Every object of set->type below root (a folder, a pool, a compute resource), through a ContainerView, by pages; calls
- * fn for each as it is read, so only one is in memory. fn returns non-zero (with err) to end it. */
+/* Every object of set->type below root (a folder, a pool, a compute resource), through a ContainerView that the session
+ * keeps, by pages; calls fn for each as it is read, so only one is in memory. fn returns non-zero (with err) to end it.
+ */
 int vim_read_all(struct vim *v, const struct moref *root, const struct vim_set *set,
                  int (*fn)(void *data, struct vim_object *object, struct error *err), void *data,
                  const struct context *ctx, struct error *err) NESTOR_CHECKED;
@@ -109,8 +113,8 @@ int vim_watch(struct vim *v, const struct moref *ref, const struct vim_set *set,
  * seconds more, so that little goes on behind our back. progress (may be NULL): percent, on the caller's thread. */
 int vim_task(struct vim *v, const struct moref *task, struct moref *ret, void (*progress)(void *data, int percent),
              void *data, const struct context *ctx, struct error *err) NESTOR_CHECKED;
-/* vim_call_ref with VIM_ONCE, then vim_task. *ret_uncertain: also when the task's end was not seen, or came as a
- * success after the context's end; not when the task itself failed. */
+/* vim_call_ref with VIM_ONCE, then soap_forget, then vim_task. *ret_uncertain: also when the task's end was not seen,
+ * or came as a success after the context's end; not when the task itself failed. */
 int vim_do(struct vim *v, struct soap_request *request, struct moref *ret, bool *ret_uncertain,
            const struct context *ctx, struct error *err) NESTOR_CHECKED;
 

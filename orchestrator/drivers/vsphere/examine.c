@@ -185,11 +185,11 @@ static int take_info(void *data, struct vim_object *o, struct error *err) {
 }
 
 static int read_standard(struct examination *x, struct standard *s, const struct context *ctx, struct error *err) {
-    struct vsphere_systems systems = {0};
-    int failed = vsphere_network_systems(x->hv, &systems, ctx, err) ||
-                 vim_read_these(x->hv->vim, systems.items, systems.n, &info_set, take_info, s, ctx, err);
-    free(systems.items);
-    return failed ? -1 : 0;
+    const struct vsphere_systems *systems;
+    return vsphere_network_systems(x->hv, &systems, ctx, err) ||
+                   vim_read_these(x->hv->vim, systems->items, systems->n, &info_set, take_info, s, ctx, err)
+               ? -1
+               : 0;
 }
 
 static int look_at_standard(struct examination *x, const char *name, const struct context *ctx, struct error *err) {

@@ -418,11 +418,28 @@ static void tell(const void *node, VISIT which, void *data) {
                            .exposed = k->vm.exposed};
 }
 
+static int look_at_machines(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    (void)data;
+    return load(hv, true, ctx, err);
+}
+
+/* A cluster that is gone keeps nobody from taking down what was on it. */
+static int look_at_units(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    struct error ignored = {0};
+    if (vsphere_units(hv, data, ctx, &ignored) == 0)
+        return 0;
+    return context_check(ctx, hv->config.subject, "looking at its hosts", err);
+}
+
 int vsphere_observe(struct hypervisor *hv, const char *lab_id, struct observation **ret, const struct context *ctx,
                     struct error *err) {
-    if (context_check(ctx, hv->config.subject, "looking at its machines", err) || load(hv, true, ctx, err))
+    static const vsphere_look looks[] = {look_at_machines, look_at_units, NULL};
+    uint32_t units = 0;
+    if (context_check(ctx, hv->config.subject, "looking at its machines", err) ||
+        vsphere_look_at_once(hv, looks, &units, ctx, err))
         return -1;
     struct telling t = {lab_id, xcalloc(1, sizeof *t.observation)};
+    t.observation->parallel = units;
     pthread_mutex_lock(&hv->lock);
     twalk_r(hv->vms, tell, &t);
     pthread_mutex_unlock(&hv->lock);

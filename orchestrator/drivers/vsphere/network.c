@@ -277,26 +277,42 @@ static int take_system(void *data, struct vim_object *o, struct error *err) {
     return 0;
 }
 
-int vsphere_network_systems(struct hypervisor *hv, struct vsphere_systems *ret, const struct context *ctx,
+static int look_for_systems(struct hypervisor *hv, struct vsphere_systems *ret, const struct context *ctx,
                             struct error *err) {
     const struct vsphere_compute *c;
     if (vsphere_compute(hv, &c, ctx, err))
         return -1;
-    ret->items = xcalloc(c->nhosts + 1, sizeof *ret->items);
-    return vim_read_these(hv->vim, c->hosts, c->nhosts, &system_set, take_system, ret, ctx, err);
+    struct vsphere_systems s = {.items = xcalloc(c->nhosts + 1, sizeof *s.items)};
+    if (vim_read_these(hv->vim, c->hosts, c->nhosts, &system_set, take_system, &s, ctx, err)) {
+        free(s.items);
+        return -1;
+    }
+    *ret = s;
+    return 0;
+}
+
+int vsphere_network_systems(struct hypervisor *hv, const struct vsphere_systems **ret, const struct context *ctx,
+                            struct error *err) {
+    int mine = once_begin(&hv->systems_once, hv->config.subject, "finding its hosts' networks", ctx, err);
+    int failed = mine < 0;
+    if (mine > 0) {
+        failed = look_for_systems(hv, &hv->systems, ctx, err);
+        once_end(&hv->systems_once, !failed);
+    }
+    *ret = &hv->systems;
+    return failed ? -1 : 0;
 }
 
 static int make_own(struct hypervisor *hv, const char *name, const struct context *ctx, struct error *err) {
     struct switch_search s = {.name = hv->settings.vswitch};
-    struct vsphere_systems systems = {0};
+    const struct vsphere_systems *systems;
     if (find_dvs(hv, &s, ctx, err))
         return -1;
     if (moref_is_set(&s.ref))
         return add_group(hv, &s, name, ctx, err);
     int failed = vsphere_network_systems(hv, &systems, ctx, err);
-    for (size_t i = 0; i < systems.n && !failed; i++)
-        failed = add_to_host(hv, &systems.items[i], name, ctx, err);
-    free(systems.items);
+    for (size_t i = 0; !failed && i < systems->n; i++)
+        failed = add_to_host(hv, &systems->items[i], name, ctx, err);
     return failed ? -1 : 0;
 }
 
@@ -357,14 +373,13 @@ static int remove_group(struct hypervisor *hv, const struct moref *ref, const st
 }
 
 static int remove_from_hosts(struct hypervisor *hv, const char *name, const struct context *ctx, struct error *err) {
-    struct vsphere_systems systems = {0};
+    const struct vsphere_systems *systems;
     int failed = vsphere_network_systems(hv, &systems, ctx, err);
-    for (size_t i = 0; i < systems.n && !failed; i++) {
-        struct soap_request *r = soap_new("RemovePortGroup", &systems.items[i]);
+    for (size_t i = 0; !failed && i < systems->n; i++) {
+        struct soap_request *r = soap_new("RemovePortGroup", &systems->items[i]);
         soap_text(r, "pgName", name);
         failed = call_for_nothing(hv, r, is_gone_or_used, ctx, err);
     }
-    free(systems.items);
     return failed ? -1 : 0;
 }
 

@@ -140,11 +140,18 @@ struct soap_request *soap_new(const char *method, const struct moref *self) {
     return r;
 }
 
+void soap_forget(struct soap_request *r) {
+    if (r->text)
+        explicit_bzero(r->text, r->len);
+    free(steal_ptr(&r->text));
+    r->len = r->cap = 0;
+    r->broken = true;
+}
+
 void soap_free(struct soap_request *r) {
     if (!r)
         return;
-    explicit_bzero(r->text, r->len);
-    free(r->text);
+    soap_forget(r);
     free(r);
 }
 

@@ -31,6 +31,8 @@ struct soap_request; /* one envelope being written; not shared between threads *
 /* <method><_this type="...">...</_this>. The method is what the SOAPAction and messages name: static storage. */
 struct soap_request *soap_new(const char *method, const struct moref *self);
 void soap_free(struct soap_request *r); /* NULL-safe; the text is wiped: it may hold a password */
+/* Wipes and frees the text already: only soap_method and soap_free may follow. */
+void soap_forget(struct soap_request *r);
 void soap_open(struct soap_request *r, const char *name);
 void soap_open_as(struct soap_request *r, const char *name, const char *xsi_type);
 void soap_close(struct soap_request *r);                                    /* the innermost open element */

@@ -85,7 +85,9 @@ int vim_task(struct vim *v, const struct moref *task, struct moref *ret, void (*
 int vim_do(struct vim *v, struct soap_request *request, struct moref *ret, bool *ret_uncertain,
            const struct context *ctx, struct error *err) {
     struct moref task;
-    if (vim_call_ref(v, request, VIM_ONCE, &task, ret_uncertain, ctx, err))
+    int failed = vim_call_ref(v, request, VIM_ONCE, &task, ret_uncertain, ctx, err);
+    soap_forget(request); /* what follows may take minutes, in a hundred threads */
+    if (failed)
         return -1;
     struct follow f = {.v = v, .task = &task, .ret = ret};
     if (follow(&f, ctx, err) == 0)

@@ -21,6 +21,7 @@
 #define TRIES_MAX 6 /* of one call; the pauses between them come to about six seconds */
 
 struct watch; /* watch.c */
+struct view;  /* bulk.c */
 
 /* The reads of one set. */
 struct reader {
@@ -43,6 +44,8 @@ struct vim {
     struct error refused; /* by the server, for good: not asked again, accounts get locked. Written by login alone */
     pthread_mutex_t readers_lock;
     struct reader *readers;
+    pthread_mutex_t views_lock;
+    struct view *views;
     struct watch *watch;
 };
 
@@ -134,10 +137,16 @@ void put_view_traversal(struct soap_request *r, const char *view_type);
 void readers_init(struct vim *v);
 void readers_destroy(struct vim *v);
 
+/* --- bulk.c --- */
+
+void views_init(struct vim *v);
+void views_destroy(struct vim *v);
+
 /* --- watch.c, collector.c, updates.c: watch_priv.h --- */
 
 void watch_init(struct vim *v);
 void watch_destroy(struct vim *v);
+uint32_t watch_waiting(struct vim *v); /* callers */
 /* There is a new session: what the old one had is gone. */
 void watch_session_changed(struct vim *v);
 

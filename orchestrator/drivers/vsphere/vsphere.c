@@ -31,20 +31,13 @@ static const struct driver_param params[] = {
     {0},
 };
 
-static void init_onces(struct hypervisor *hv) {
-    struct once *all[] = {&hv->datacenter_once, &hv->compute_once, &hv->network_once, &hv->vms_once, &hv->making_once};
+static void each_once(struct hypervisor *hv, void (*act)(struct once *o)) {
+    struct once *all[] = {&hv->datacenter_once, &hv->compute_once, &hv->network_once,
+                          &hv->systems_once,    &hv->vms_once,     &hv->making_once};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        once_init(all[i]);
+        act(all[i]);
     for (int i = 0; i < PLACE_MAX; i++)
-        once_init(&hv->place_once[i]);
-}
-
-static void destroy_onces(struct hypervisor *hv) {
-    struct once *all[] = {&hv->datacenter_once, &hv->compute_once, &hv->network_once, &hv->vms_once, &hv->making_once};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        once_destroy(all[i]);
-    for (int i = 0; i < PLACE_MAX; i++)
-        once_destroy(&hv->place_once[i]);
+        act(&hv->place_once[i]);
 }
 
 static void vsphere_close(struct hypervisor *hv) {
@@ -56,12 +49,13 @@ static void vsphere_close(struct hypervisor *hv) {
     vsphere_network_free(&hv->network);
     free(hv->datacenter.name);
     free(hv->compute.hosts);
+    free(hv->systems.items);
     free(hv->datastore_name);
     if (hv->password.data)
         explicit_bzero(hv->password.data, hv->password.cap);
     buffer_free(&hv->password);
     vsphere_settings_free(&hv->settings);
-    destroy_onces(hv);
+    each_once(hv, once_destroy);
     pthread_mutex_destroy(&hv->lock);
     free(hv);
 }
@@ -100,7 +94,7 @@ static int vsphere_open(const struct hypervisor_config *config, struct hyperviso
     hv->config = *config;
     hv->settings = settings;
     pthread_mutex_init(&hv->lock, NULL);
-    init_onces(hv);
+    each_once(hv, once_init);
     warn_of_trust(hv);
     if (connect_to(hv, ctx, err)) {
         vsphere_close(hv);
@@ -116,6 +110,8 @@ static int vsphere_console(struct hypervisor *hv, const struct tag *tag, struct 
     (void)hv, (void)ret;
     return context_check(ctx, tag->path, "reading its console", err);
 }
+
+static uint32_t vsphere_at_once(struct hypervisor *hv) { return vim_at_once(hv->vim); }
 
 const struct driver vsphere_driver = {
     .size = sizeof(struct driver),
@@ -146,4 +142,5 @@ const struct driver vsphere_driver = {
     .prune = vsphere_prune,
     .examine = vsphere_examine,
     .prepare = vsphere_prepare,
+    .at_once = vsphere_at_once,
 };

@@ -268,12 +268,12 @@ int vsphere_network(struct hypervisor *hv, const struct vsphere_network **ret, c
                     struct error *err) NESTOR_CHECKED;
 void vsphere_put_network_backing(struct soap_request *r, const struct vsphere_network *n);
 void vsphere_network_free(struct vsphere_network *n);
-/* The network system of each host machines may run on. The caller frees ret->items. */
+/* The network system of each host machines may run on. *ret is the handle's. */
 struct vsphere_systems {
     struct moref *items;
     size_t n;
 };
-int vsphere_network_systems(struct hypervisor *hv, struct vsphere_systems *ret, const struct context *ctx,
+int vsphere_network_systems(struct hypervisor *hv, const struct vsphere_systems **ret, const struct context *ctx,
                             struct error *err) NESTOR_CHECKED;
 /* Whether settings.vswitch names a distributed switch. */
 int vsphere_is_distributed(struct hypervisor *hv, bool *ret, const struct context *ctx,
@@ -281,6 +281,8 @@ int vsphere_is_distributed(struct hypervisor *hv, bool *ret, const struct contex
 int vsphere_ensure_network(struct hypervisor *hv, const struct context *ctx, struct error *err);
 int vsphere_prune(struct hypervisor *hv, const struct context *ctx, struct error *err);
 int vsphere_examine(struct hypervisor *hv, finding_fn fn, void *data, const struct context *ctx, struct error *err);
+/* How many units of work all usable hosts take at once. */
+int vsphere_units(struct hypervisor *hv, uint32_t *ret, const struct context *ctx, struct error *err) NESTOR_CHECKED;
 int vsphere_check(struct hypervisor *hv, struct capability *ret, const struct context *ctx, struct error *err);
 int vsphere_prepare(struct hypervisor *hv, bool undo, struct buffer *report, const struct context *ctx,
                     struct error *err);
@@ -306,10 +308,11 @@ struct hypervisor {
     void *vms;                          /* machines.c: a tsearch(3) tree */
     int64_t vms_clock;
 
-    struct once datacenter_once, compute_once, network_once, vms_once, making_once, place_once[PLACE_MAX];
+    struct once datacenter_once, compute_once, network_once, systems_once, vms_once, making_once, place_once[PLACE_MAX];
     struct vsphere_datacenter datacenter;
     struct vsphere_compute compute;
     struct vsphere_network network;
+    struct vsphere_systems systems;
     struct moref places[PLACE_MAX];
     char *datastore_name; /* of a bare ESXi's places[PLACE_DATASTORE] */
 };

@@ -243,6 +243,13 @@ void watch_destroy(struct vim *v) {
     v->watch = NULL;
 }
 
+uint32_t watch_waiting(struct vim *v) {
+    pthread_mutex_lock(&v->watch->lock);
+    size_t n = v->watch->n;
+    pthread_mutex_unlock(&v->watch->lock);
+    return (uint32_t)n;
+}
+
 void watch_session_changed(struct vim *v) {
     struct watch *w = v->watch;
     pthread_mutex_lock(&w->lock);
