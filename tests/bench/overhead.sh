@@ -48,13 +48,13 @@ while pgrep qemu-system >/dev/null; do
     waited=$((waited + 5))
 done
 
-# timed WHAT COMMAND ...: its wall time in ms to $tmp/WHAT
+# timed WHAT COMMAND ...: its wall time in ms to $tmp/WHAT.ms
 timed() {
     what=$1
     shift
     "$timer" "$@" 2>"$tmp/err" >"$tmp/figure" || fail "cannot run $what"
     read -r wall _ status <"$tmp/figure"
-    echo "$wall" >"$tmp/$what"
+    echo "$wall" >"$tmp/$what.ms"
     [ "$status" = 0 ] || { echo "$what ended with $status: $(grep . "$tmp/err" | tail -1)" && return 1; }
 }
 
@@ -79,7 +79,7 @@ while [ $i -lt "$pairs" ]; do
         continue
     }
     i=$((i + 1))
-    paste "$tmp/up" "$tmp/hand" | tee -a "$tmp/pairs" |
+    paste "$tmp/up.ms" "$tmp/hand.ms" | tee -a "$tmp/pairs" |
         awk -v n=$i '{ printf "pair %d: nestor %.1f s, by hand %.1f s\n", n, $1 / 1000, $2 / 1000 }'
 done
 [ -z "${BENCH_STEPS:-}" ] || cp "$tmp/steps" "$BENCH_STEPS"

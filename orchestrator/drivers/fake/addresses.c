@@ -63,7 +63,7 @@ static int claim(const struct hypervisor *hv, const struct tag *tag, char out[64
     return fake_write(note, &text, tag->path, err);
 }
 
-int fake_remote_register(const struct hypervisor *hv, const struct tag *tag, struct error *err) {
+int fake_remote_register(const struct hypervisor *hv, const struct tag *tag, struct endpoint *ret, struct error *err) {
     char address[64];
     if (!read_address(hv, tag, address) && claim(hv, tag, address, err))
         return -1;
@@ -72,13 +72,8 @@ int fake_remote_register(const struct hypervisor *hv, const struct tag *tag, str
     cleanup_buffer struct buffer text = {0};
     fake_settings_print(&inside, &text);
     fake_settings_free(&inside);
+    snprintf(ret->host, sizeof ret->host, "%s", address);
     return fake_write(path, &text, tag->path, err);
-}
-
-void fake_remote_address(const struct hypervisor *hv, const struct tag *tag, struct endpoint *ret) {
-    char address[64];
-    if (read_address(hv, tag, address))
-        snprintf(ret->host, sizeof ret->host, "%s", address);
 }
 
 void fake_remote_forget(const struct hypervisor *hv, const struct tag *tag) {

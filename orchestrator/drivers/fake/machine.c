@@ -161,8 +161,7 @@ int fake_start(struct hypervisor *hv, const struct machine_spec *spec, const str
         return -1;
     if (hv->settings.memory != UINT64_MAX && fake_world_lock(&hv->settings, "machines", &lock, hv->subject, ctx, err))
         return -1;
-    if (check_memory(hv, tag, &r, err) || boot_inside(hv, tag, err) ||
-        (r.exposed && fake_remote_register(hv, tag, err)) || power_on(hv, tag, err))
+    if (check_memory(hv, tag, &r, err) || boot_inside(hv, tag, err) || power_on(hv, tag, err))
         return -1;
     return fake_world_log(&hv->settings, "start", tag->path, err);
 }
@@ -201,8 +200,7 @@ int fake_address(struct hypervisor *hv, const struct machine_spec *spec, struct 
     }
     /* TEST-NET-1 (RFC 5737): nothing can answer there by accident. */
     *ret = (struct endpoint){.host = "192.0.2.1", .port = spec->ssh_port};
-    fake_remote_address(hv, &spec->tag, ret);
-    return 0;
+    return r.exposed ? fake_remote_register(hv, &spec->tag, ret, err) : 0;
 }
 
 int fake_console(struct hypervisor *hv, const struct tag *tag, struct buffer *ret, const struct context *ctx,

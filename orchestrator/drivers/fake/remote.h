@@ -11,10 +11,8 @@ int fake_remote_choices(const struct hypervisor *hv, const struct machine_spec *
 
 /* --- addresses.c: HOME/fake/addresses/ADDRESS leads to the machine that answers there --- */
 
-/* The machine is about to run: whoever opens its address gets the world inside it. */
-int fake_remote_register(const struct hypervisor *hv, const struct tag *tag, struct error *err);
-/* Its address, if it has one of its own; else *ret is left as it is. */
-void fake_remote_address(const struct hypervisor *hv, const struct tag *tag, struct endpoint *ret);
+/* Gives the machine an address of its own, if it has none yet: whoever opens it gets the world inside the machine. */
+int fake_remote_register(const struct hypervisor *hv, const struct tag *tag, struct endpoint *ret, struct error *err);
 void fake_remote_forget(const struct hypervisor *hv, const struct tag *tag);
 /* The settings of the world at config->endpoint. */
 int fake_remote_settings(const struct hypervisor_config *config, struct settings *ret, struct error *err);
