@@ -52,8 +52,8 @@ int reach_wait_inside(struct reach *r, uint32_t row, struct hypervisor **ret, co
  * does. Returns 0 with *ret filled whether or not it verified; -1 only when it could not be asked. */
 int reach_prove(struct reach *r, const struct inventory *inv, uint32_t row, bool exposed, struct evidence *ret,
                 const struct context *ctx, struct error *err) NESTOR_CHECKED;
-/* Asks its hypervisor where it answers now, for reach_address. */
-int reach_find(struct reach *r, uint32_t row, const struct context *ctx, struct error *err) NESTOR_CHECKED;
+/* Asks its hypervisor where it answers now, for reach_address, which stays as it was if there is no answer. */
+void reach_find(struct reach *r, uint32_t row, const struct context *ctx);
 /* Where it answers, as text "127.0.0.1:40001", once known; "" before. Into out[80]. */
 void reach_address(struct reach *r, uint32_t row, char out[80]);
 /* Whether children of this row's hypervisor may run accelerated (set after verify, before reach_inside). */

@@ -27,9 +27,7 @@ static int read_console(struct session *s, const char *path, struct buffer *ret,
     if (ret->len)
         return 0;
     error_set(err, ERR_NOT_FOUND, path,
-              "there is no text of its console: it has printed nothing yet, or driver '%s' "
-              "keeps none",
-              driver->name);
+              "there is no text of its console: it has printed nothing yet, or driver '%s' keeps none", driver->name);
     return error_mend(err, "look at it with its hypervisor's own tools");
 }
 
@@ -59,9 +57,9 @@ const struct cli_command cmd_console = {
     .options_size = sizeof(struct console_options),
     .min_args = 1,
     .max_args = 1,
-    .details = "The last few KiB, as its hypervisor keeps them, control characters replaced; also of a machine that is "
-               "off or\n"
-               "never answered. It only reads: for a shell there is 'nestor ssh'. vSphere keeps no such text.",
+    .details =
+        "The last few KiB, as its hypervisor keeps them, control characters replaced; also of a machine that is off,\n"
+        "or that never answered. It only reads: for a shell there is 'nestor ssh'. vSphere keeps no such text.",
     .examples = "  nestor console quickstart/kvm1\n  nestor console quickstart/kvm1/web1 --lines 5",
     .run = run,
 };

@@ -11,7 +11,7 @@
 #include "cli/session.h"
 #include "nestor/file.h"
 
-#define LOOK_UP_MS 10000
+#define LOOK_UP_MS 5000
 
 struct ssh_options {
     bool config;
@@ -41,8 +41,11 @@ static char *quote(const char *path, struct error *err) {
         return NULL;
     }
     buffer_putc(&out, '"');
-    for (; *path; path++)
-        buffer_puts(&out, *path == '%' ? "%%" : (char[]){*path, '\0'});
+    for (; *path; path++) {
+        if (*path == '%')
+            buffer_putc(&out, '%');
+        buffer_putc(&out, *path);
+    }
     buffer_putc(&out, '"');
     return buffer_steal(&out);
 }
@@ -56,18 +59,18 @@ static uint32_t jump_of(const struct inventory *inv, const struct row *row) {
 }
 
 /* Hosts are asked where the machines on them answer now: leases end, and somebody may have restarted one by hand. What
- * is deeper is as it was last reached: to ask for it is to connect first. What is not answered is no failure here:
- * ssh tells what is wrong. only: for this machine and the way to it; LAB_NONE: for all. */
+ * is deeper is as it was last reached: to ask for it is to connect first. A host that does not answer, or wants a
+ * password first, is no failure here. only: for this machine and the way to it; LAB_NONE: for all. */
 static void look_up(struct session *s, uint32_t only) {
     struct context ctx = context_timeout(&s->cli->ctx, LOOK_UP_MS);
-    struct inventory *inv = s->inv;
+    const struct inventory *inv = s->inv;
+    reach_ask(s->reach, NULL);
     while (only != LAB_NONE && inv->rows[only].parent != LAB_NONE)
         only = inv->rows[only].parent;
     for (uint32_t i = 0; i < inv->nrows; i++) {
         const struct row *row = &inv->rows[i];
-        bool asked = row->parent == LAB_NONE && (only == LAB_NONE || only == i) && row->recorded;
-        if (asked && row->recorded->address[0] && reach_find(s->reach, i, &ctx, NULL))
-            continue;
+        if (row->parent == LAB_NONE && (only == LAB_NONE || only == i) && row->recorded && row->recorded->address[0])
+            reach_find(s->reach, i, &ctx);
     }
 }
 
@@ -135,14 +138,15 @@ static int write_config(struct session *s, const char *config, struct error *err
     return failed ? -1 : 0;
 }
 
-static int hand_over(const struct session *s, const char *config, uint32_t at, int argc, char **argv,
-                     struct error *err) {
-    const char *path = s->inv->rows[at].path;
-    const struct machine_record *recorded = s->inv->rows[at].recorded;
-    if (!recorded || !recorded->address[0]) {
-        error_set(err, ERR_NOT_FOUND, path, "no address is known where SSH would reach it");
-        return error_mend(err, "'nestor up' brings it up; if it is up already: nestor exec %s -- COMMAND", path);
-    }
+static int check_address(const struct session *s, uint32_t at, struct error *err) {
+    const struct row *row = &s->inv->rows[at];
+    if (row->recorded && row->recorded->address[0])
+        return 0;
+    error_set(err, ERR_NOT_FOUND, row->path, "no address is known where SSH would reach it");
+    return error_mend(err, "'nestor up' brings it up; if it is up already: nestor exec %s -- COMMAND", row->path);
+}
+
+static int hand_over(const char *config, const char *path, int argc, char **argv, struct error *err) {
     const char **args = xcalloc((size_t)argc + 6, sizeof *args);
     size_t n = 0;
     args[n++] = "ssh";
@@ -158,28 +162,38 @@ static int hand_over(const struct session *s, const char *config, uint32_t at, i
     return error_mend(err, "install the OpenSSH client (apt-get install openssh-client), or use 'nestor exec'");
 }
 
+/* The configuration of a lab, for one machine (NULL: all). Its path goes to *ret, the caller's to free. */
+static int make_config(struct cli *cli, const char *lab, const char *machine, char **ret, struct error *err) {
+    struct session s;
+    uint32_t at = LAB_NONE;
+    cleanup_free char *config = NULL;
+    int failed = -1;
+    if (session_from_name(&s, cli, lab, NULL, err) == 0 && session_reach(&s, s.lab != NULL, NULL, err) == 0 &&
+        (!machine || session_find_machine(&s, machine, &at, err) == 0)) {
+        config = session_path(&s, "ssh_config");
+        look_up(&s, at);
+        failed = write_config(&s, config, err) || (machine && check_address(&s, at, err));
+    }
+    session_close(&s);
+    if (failed)
+        return -1;
+    *ret = steal_ptr(&config);
+    return 0;
+}
+
 static int run(struct cli *cli, const void *opts, int argc, char **argv, struct error *err) {
     const struct ssh_options *o = opts;
     cleanup_free char *lab = NULL, *config = NULL;
-    struct session s;
     if (o->config)
         lab = xstrdup(argv[0]);
     else if (split_machine_path(argv[0], &lab, err))
         return -1;
-    uint32_t at = LAB_NONE;
-    int code = -1;
-    if (session_from_name(&s, cli, lab, NULL, err) == 0 && session_reach(&s, s.lab != NULL, NULL, err) == 0 &&
-        (o->config || session_find_machine(&s, argv[0], &at, err) == 0)) {
-        config = session_path(&s, "ssh_config");
-        look_up(&s, at);
-        code = write_config(&s, config, err);
-        if (code == 0 && o->config)
-            puts(config);
-        else if (code == 0)
-            code = hand_over(&s, config, at, argc - 1, argv + 1, err);
-    }
-    session_close(&s);
-    return code;
+    if (make_config(cli, lab, o->config ? NULL : argv[0], &config, err))
+        return -1;
+    if (!o->config)
+        return hand_over(config, argv[0], argc - 1, argv + 1, err);
+    puts(config);
+    return NESTOR_DONE;
 }
 
 const struct cli_command cmd_ssh = {

@@ -83,5 +83,5 @@ nothing_was_made
 
 begin "a lab file that is not there"
 nestor up nowhere.yaml --yes
-expect_exit 1
+expect_exit 2
 expect_error "nowhere.yaml"

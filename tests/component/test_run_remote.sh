@@ -130,6 +130,13 @@ expect_json '.machines[] | select(.path == "box/a") | .address | startswith("10.
 nestor ssh --config box
 grep -A1 '^Host box/a ' "$(cat out)" | grep -qx '    HostName 10.9.8.7' || fail "the recorded address is in it"
 
+what="where the host gives none, the recorded one"
+recorded=$(query "SELECT address FROM machines WHERE path = 'box/a'")
+rm "$(machine box/a)/on"
+nestor ssh --config box
+expect_exit 0
+grep -A1 '^Host box/a ' "$(cat out)" | grep -qFx "    HostName ${recorded%:*}" || fail "it has another address"
+
 begin "a home with what OpenSSH takes for a token"
 export NESTOR_HOME="$place/100%z me"
 mkdir "$NESTOR_HOME"

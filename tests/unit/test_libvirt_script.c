@@ -140,11 +140,29 @@ static void each_status_has_its_meaning(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         ANSWERS(f, {NULL, cases[i].status, "ignored\n", "error: why\n"});
         assert_int_equal(script_run(&f->hv, "x", NULL, 0, NULL, &f->ctx, &f->err), -1);
-        assert_error(f, cases[i].code, "lab/kvm1", "why");
+        assert_error(f, cases[i].code, "lab/kvm1",
+                     cases[i].code == ERR_MISSING_PROGRAM ? "a program is missing there: why" : "why");
         assert_string_equal(f->err.reason, cases[i].reason);
         assert_int_equal(f->err.native, cases[i].status);
         assert_int_equal(f->err.mend[0] != '\0', cases[i].code == ERR_MISSING_PROGRAM);
         assert_false(f->err.retry);
+    }
+}
+
+static void a_missing_program_is_named(void **state) {
+    struct fixture *f = *state;
+    static const struct {
+        const char *err, *cause;
+    } cases[] = {
+        {"sh: 8: virsh: not found\n", "a program is missing there: virsh: not found"},
+        {"bash: line 8: virsh: command not found\n", "a program is missing there: virsh: command not found"},
+        {"virsh: not found\n", "a program is missing there: virsh: not found"},
+        {"", "a program is missing there"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ANSWERS(f, {NULL, 127, "", cases[i].err});
+        assert_int_equal(script_run(&f->hv, "x", NULL, 0, NULL, &f->ctx, &f->err), -1);
+        assert_error(f, ERR_MISSING_PROGRAM, "lab/kvm1", cases[i].cause);
     }
 }
 
@@ -399,15 +417,25 @@ static void what_is_not_told_is_unknown(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(script_begins_with_its_words_quoted), TEST(output_is_handed_over),
-        TEST(each_status_has_its_meaning),         TEST(cause_is_the_last_line_that_says_something),
-        TEST(lost_connection_stays_what_it_is),    TEST(directories_and_domains_become_machines),
-        TEST(nothing_there_is_nothing_found),      TEST(one_lab_is_picked_out_of_several),
-        TEST(domains_of_others_are_passed_over),   TEST(lines_that_are_none_of_ours_are_passed_over),
-        TEST(tags_that_are_none_are_passed_over),  TEST(address_is_that_of_the_lease),
-        TEST(what_is_no_address_is_refused),       TEST(machine_that_died_ends_the_wait_with_its_last_words),
-        TEST(wait_for_a_lease_ends_in_time),       TEST(hypervisor_with_nesting_can_nest),
-        TEST(nesting_that_is_off_has_its_reason),  TEST(without_kvm_svm_is_emulated),
+        TEST(script_begins_with_its_words_quoted),
+        TEST(output_is_handed_over),
+        TEST(each_status_has_its_meaning),
+        TEST(a_missing_program_is_named),
+        TEST(cause_is_the_last_line_that_says_something),
+        TEST(lost_connection_stays_what_it_is),
+        TEST(directories_and_domains_become_machines),
+        TEST(nothing_there_is_nothing_found),
+        TEST(one_lab_is_picked_out_of_several),
+        TEST(domains_of_others_are_passed_over),
+        TEST(lines_that_are_none_of_ours_are_passed_over),
+        TEST(tags_that_are_none_are_passed_over),
+        TEST(address_is_that_of_the_lease),
+        TEST(what_is_no_address_is_refused),
+        TEST(machine_that_died_ends_the_wait_with_its_last_words),
+        TEST(wait_for_a_lease_ends_in_time),
+        TEST(hypervisor_with_nesting_can_nest),
+        TEST(nesting_that_is_off_has_its_reason),
+        TEST(without_kvm_svm_is_emulated),
         TEST(what_is_not_told_is_unknown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -68,7 +68,7 @@ static int status_error(struct hypervisor *hv, const struct command_result *resu
     char line[400];
     last_line(&result->err, line, sizeof line);
     if (code == ERR_MISSING_PROGRAM)
-        error_set(err, code, hv->subject, "a program is missing there: %s", without_place(line));
+        error_set(err, code, hv->subject, "a program is missing there%s%s", line[0] ? ": " : "", without_place(line));
     else
         error_set(err, code, hv->subject, "%s", line[0] ? line : "a command on it failed and said nothing");
     if (err)
