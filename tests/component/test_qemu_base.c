@@ -15,19 +15,6 @@
 #include "drivers/qemu/qemu_priv.h"
 #include "qemu_fixture.h"
 
-static int setup(void **state) {
-    struct qemu_fixture *f = xcalloc(1, sizeof *f);
-    qemu_setup(f, "home");
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state) {
-    qemu_teardown(*state);
-    free(*state);
-    return 0;
-}
-
 static void create_ok(struct qemu_fixture *f, const struct machine_spec *m) {
     struct error e = {.code = ERR_NONE};
     qemu_assert_ok(qemu_driver.create(f->hv, m, &f->ctx, &e), &e);
@@ -256,17 +243,16 @@ static void a_cut_copy_is_begun_again(void **state) {
 }
 
 int main(void) {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(clones_survive_a_rebuild),
-        TEST(a_users_own_file_may_be_edited),
-        TEST(another_file_system_is_copied_from),
-        TEST(kernel_and_initrd_are_kept_too),
-        TEST(bases_are_no_lab),
-        TEST(create_finds_a_base_that_was_pruned),
-        TEST(what_is_being_prepared_is_not_pruned),
-        TEST(a_damaged_record_keeps_all_bases),
-        TEST(a_cut_copy_is_begun_again),
+        QEMU_TEST(clones_survive_a_rebuild),
+        QEMU_TEST(a_users_own_file_may_be_edited),
+        QEMU_TEST(another_file_system_is_copied_from),
+        QEMU_TEST(kernel_and_initrd_are_kept_too),
+        QEMU_TEST(bases_are_no_lab),
+        QEMU_TEST(create_finds_a_base_that_was_pruned),
+        QEMU_TEST(what_is_being_prepared_is_not_pruned),
+        QEMU_TEST(a_damaged_record_keeps_all_bases),
+        QEMU_TEST(a_cut_copy_is_begun_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,18 +15,6 @@
 #include "drivers/qemu/qemu_priv.h"
 #include "qemu_fixture.h"
 
-static int setup(void **state) {
-    static struct qemu_fixture f;
-    qemu_setup(&f, "home");
-    *state = &f;
-    return 0;
-}
-
-static int teardown(void **state) {
-    qemu_teardown(*state);
-    return 0;
-}
-
 static void create_ok(struct qemu_fixture *f, const struct machine_spec *m, bool expose) {
     struct error e = {.code = ERR_NONE};
     bool exposed;
@@ -293,19 +281,19 @@ static void a_context_that_is_over_starts_nothing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_missing_qemu_is_named, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_missing_qemu_img_is_named, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_qemu_complains_about_is_the_cause, setup, teardown),
-        cmocka_unit_test_setup_teardown(vmx_under_emulation_is_refused_before_anything_starts, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_cpu_without_the_flag_is_not_let_run, setup, teardown),
-        cmocka_unit_test_setup_teardown(the_cpu_parameter_cannot_expose, setup, teardown),
-        cmocka_unit_test_setup_teardown(kvm_on_an_unfit_host_is_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_missing_or_changed_image_is_told, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_disk_may_grow_but_not_shrink, setup, teardown),
-        cmocka_unit_test_setup_teardown(create_replaces_halves_but_no_other_machine, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_machine_that_is_not_there_is_told, setup, teardown),
-        cmocka_unit_test_setup_teardown(unfit_hosts_are_refused_at_opening, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_context_that_is_over_starts_nothing, setup, teardown),
+        QEMU_TEST(a_missing_qemu_is_named),
+        QEMU_TEST(a_missing_qemu_img_is_named),
+        QEMU_TEST(what_qemu_complains_about_is_the_cause),
+        QEMU_TEST(vmx_under_emulation_is_refused_before_anything_starts),
+        QEMU_TEST(a_cpu_without_the_flag_is_not_let_run),
+        QEMU_TEST(the_cpu_parameter_cannot_expose),
+        QEMU_TEST(kvm_on_an_unfit_host_is_refused),
+        QEMU_TEST(a_missing_or_changed_image_is_told),
+        QEMU_TEST(a_disk_may_grow_but_not_shrink),
+        QEMU_TEST(create_replaces_halves_but_no_other_machine),
+        QEMU_TEST(a_machine_that_is_not_there_is_told),
+        QEMU_TEST(unfit_hosts_are_refused_at_opening),
+        QEMU_TEST(a_context_that_is_over_starts_nothing),
     };
     return cmocka_run_group_tests_name("qemu failures", tests, NULL, NULL);
 }

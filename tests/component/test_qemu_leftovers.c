@@ -19,18 +19,6 @@
 
 #define SWEEP_STEP_US 6000
 
-static int setup(void **state) {
-    static struct qemu_fixture f;
-    qemu_setup(&f, "home");
-    *state = &f;
-    return 0;
-}
-
-static int teardown(void **state) {
-    qemu_teardown(*state);
-    return 0;
-}
-
 /* create, expose and start in a process of its own, which ends by _exit (0: all went well). */
 static pid_t run_in_child(struct qemu_fixture *f, const struct machine_spec *m) {
     pid_t child = fork();
@@ -304,18 +292,18 @@ static void several_machines_live_at_once(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_machine_outlives_who_started_it, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_kill_at_any_moment_is_repaired_and_removed, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_cut_start_is_carried_on, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_cut_start_beyond_help_is_begun_again, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_cut_start_with_another_cpu_is_begun_again, setup, teardown),
-        cmocka_unit_test_setup_teardown(half_starts_are_ended_by_every_power_operation, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_qemu_without_its_directory_is_seen_and_ended, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_qemu_with_a_damaged_record_is_ended_too, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_cut_create_or_remove_is_seen, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_copied_directory_does_not_end_the_original, setup, teardown),
-        cmocka_unit_test_setup_teardown(labs_are_kept_apart_and_strangers_left_alone, setup, teardown),
-        cmocka_unit_test_setup_teardown(several_machines_live_at_once, setup, teardown),
+        QEMU_TEST(a_machine_outlives_who_started_it),
+        QEMU_TEST(a_kill_at_any_moment_is_repaired_and_removed),
+        QEMU_TEST(a_cut_start_is_carried_on),
+        QEMU_TEST(a_cut_start_beyond_help_is_begun_again),
+        QEMU_TEST(a_cut_start_with_another_cpu_is_begun_again),
+        QEMU_TEST(half_starts_are_ended_by_every_power_operation),
+        QEMU_TEST(a_qemu_without_its_directory_is_seen_and_ended),
+        QEMU_TEST(a_qemu_with_a_damaged_record_is_ended_too),
+        QEMU_TEST(a_cut_create_or_remove_is_seen),
+        QEMU_TEST(a_copied_directory_does_not_end_the_original),
+        QEMU_TEST(labs_are_kept_apart_and_strangers_left_alone),
+        QEMU_TEST(several_machines_live_at_once),
     };
     return cmocka_run_group_tests_name("qemu leftovers", tests, NULL, NULL);
 }

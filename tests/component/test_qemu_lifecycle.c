@@ -14,24 +14,11 @@
 #include "drivers/qemu/qemu.h"
 #include "qemu_fixture.h"
 
-static int setup(void **state) {
-    static struct qemu_fixture f;
-    qemu_setup(&f, "home");
-    *state = &f;
-    return 0;
-}
-
 /* Comma, space and colon are each special somewhere on QEMU's command line; 150 bytes more are past sockaddr_un. */
 static int setup_odd_home(void **state) {
-    static struct qemu_fixture f;
     cleanup_free char *name = xasprintf("a,b c:d/%0150d/home", 7);
-    qemu_setup(&f, name);
-    *state = &f;
-    return 0;
-}
-
-static int teardown(void **state) {
-    qemu_teardown(*state);
+    *state = xcalloc(1, sizeof(struct qemu_fixture));
+    qemu_setup(*state, name);
     return 0;
 }
 
@@ -67,8 +54,8 @@ static void lives_from_create_to_remove(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(lives_from_create_to_remove, setup, teardown),
-        cmocka_unit_test_setup_teardown(lives_from_create_to_remove, setup_odd_home, teardown),
+        QEMU_TEST(lives_from_create_to_remove),
+        cmocka_unit_test_setup_teardown(lives_from_create_to_remove, setup_odd_home, qemu_end),
     };
     return cmocka_run_group_tests_name("qemu lifecycle", tests, NULL, NULL);
 }

@@ -17,18 +17,6 @@
 #include "drivers/qemu/qemu_priv.h"
 #include "qemu_fixture.h"
 
-static int setup(void **state) {
-    static struct qemu_fixture f;
-    qemu_setup(&f, "home");
-    *state = &f;
-    return 0;
-}
-
-static int teardown(void **state) {
-    qemu_teardown(*state);
-    return 0;
-}
-
 static uint16_t port_of(struct qemu_fixture *f, const struct machine_spec *m) {
     struct error e = {.code = ERR_NONE};
     struct endpoint at = {.port = 0};
@@ -248,16 +236,16 @@ static void exposure_changes_only_while_off(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(starting_twice_starts_once, setup, teardown),
-        cmocka_unit_test_setup_teardown(keeps_its_port_while_it_can, setup, teardown),
-        cmocka_unit_test_setup_teardown(each_power_operation_may_be_repeated, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_guest_that_still_boots_is_stopped_too, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_guest_that_will_not_stop_is_a_timeout, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_busy_monitor_is_named_when_stopping_fails, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_cancel_ends_the_wait_for_a_stop, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_killed_qemu_is_off_and_its_console_tells, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_qemu_says_when_it_ends_is_kept, setup, teardown),
-        cmocka_unit_test_setup_teardown(exposure_changes_only_while_off, setup, teardown),
+        QEMU_TEST(starting_twice_starts_once),
+        QEMU_TEST(keeps_its_port_while_it_can),
+        QEMU_TEST(each_power_operation_may_be_repeated),
+        QEMU_TEST(a_guest_that_still_boots_is_stopped_too),
+        QEMU_TEST(a_guest_that_will_not_stop_is_a_timeout),
+        QEMU_TEST(a_busy_monitor_is_named_when_stopping_fails),
+        QEMU_TEST(a_cancel_ends_the_wait_for_a_stop),
+        QEMU_TEST(a_killed_qemu_is_off_and_its_console_tells),
+        QEMU_TEST(what_qemu_says_when_it_ends_is_kept),
+        QEMU_TEST(exposure_changes_only_while_off),
     };
     return cmocka_run_group_tests_name("qemu power", tests, NULL, NULL);
 }

@@ -5,8 +5,8 @@ driver=fault
 write_lab box
 
 begin "what fails for a moment is tried again"
-write_faults "create box/kvm1 io retry times=1" "start box/kvm2/web1 timeout retry times=2" \
-    "network box/kvm1 unreachable retry times=1 after" "connect box/kvm1 unreachable retry times=5" \
+write_faults "create box/kvm1 io retry times=1" "start box/kvm2/web1 timeout retry times=1" \
+    "network box/kvm1 unreachable retry times=1 after" "connect box/kvm1 unreachable retry times=2" \
     "image host* io retry times=1"
 nestor up box.yaml --yes
 expect_exit 0
@@ -41,6 +41,7 @@ write_faults "start box/kvm2 io retry"
 nestor up box.yaml --yes
 expect_exit 4
 expect_error "box/kvm2: starting it: injected fault: start"
+[ "$(grep -c "box/kvm2: trying again" err)" -eq 2 ] || fail "not tried three times"
 [ "$(query "SELECT count(*) FROM journal WHERE path = 'box/kvm2' AND step = 'start'")" = 1 ] || fail "more than one step"
 [ "$(logged "create box/kvm1/web2")" = 1 ] || fail "the other branch was not completed"
 

@@ -37,16 +37,16 @@ jq -es 'any(.path == "box/kvm1/web1" and .step == "reach" and (.error | startswi
     out >/dev/null || fail "the events do not tell why"
 
 begin "one that hangs again has failed: it is started again once"
-lab_with 2 "emulated: true"
+lab_with 4 "emulated: true"
 write_faults "connect box/kvm1/web1 unreachable retry"
 nestor up box.yaml --yes
 expect_exit 4
 expect_error "box/kvm1/web1: waiting for it: it did not answer over SSH in time" "'timeouts: { boot: }'"
 restarted box/kvm1/web1 1
-[ "$(grep -cF "$again" err)" -eq 1 ] || fail "not told once"
+[ "$(grep -cF "box/kvm1/web1: $again" err)" -eq 1 ] || fail "not told once"
 
 begin "one that cannot be started again has failed for the reason it hung"
-lab_with 2 "emulated: true"
+lab_with 4 "emulated: true"
 write_faults "connect box/kvm1/web1 unreachable retry" "power-cut box/kvm1/web1 io"
 nestor up box.yaml --yes
 expect_exit 4
@@ -55,7 +55,7 @@ expect_err "starting it again: injected fault: power-cut"
 restarted box/kvm1/web1 0
 
 begin "a guest hypervisor of the host itself, and one that ran before, are left alone"
-lab_with 1 "emulated: true"
+lab_with 2 "emulated: true"
 write_faults "connect box/kvm1 unreachable retry"
 nestor up box.yaml --yes
 expect_exit 4
@@ -70,7 +70,7 @@ expect_exit 4
 restarted box/kvm1/web1 0
 
 begin "with hardware underneath, what hangs is not started again"
-lab_with 1
+lab_with 2
 write_faults "connect box/kvm1/web1 unreachable retry"
 nestor up box.yaml --yes
 expect_exit 4

@@ -1,5 +1,4 @@
 /* Connections through an access: bytes, ends, refusals, and that a slow one holds up nothing else. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -125,20 +124,11 @@ static void the_end_comes_after_the_last_byte(void **state) {
     test_listener_stop(&l);
 }
 
-static unsigned open_fds(void) {
-    unsigned n = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    while (readdir(dir))
-        n++;
-    closedir(dir);
-    return n;
-}
-
 static void closing_ours_closes_theirs(void **state) {
     (void)state;
     struct test_listener echo;
     test_listener_start(&echo, test_serve_echo, NULL);
-    unsigned before = open_fds();
+    unsigned before = test_open_fds();
     for (int i = 0; i < 10; i++) {
         int fd = dial(vm, echo.port); /* the echo server serves one at a time: this waits for the last one's end */
         assert_int_equal(write(fd, "x", 1), 1);
@@ -150,7 +140,7 @@ static void closing_ours_closes_theirs(void **state) {
         close(fd);
     }
     struct context ctx = test_within(10000);
-    while (open_fds() > before)
+    while (test_open_fds() > before)
         assert_int_equal(context_sleep(&ctx, 5, NULL, "waiting for descriptors to close", NULL), 0);
     test_listener_stop(&echo);
 }

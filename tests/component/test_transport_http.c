@@ -325,19 +325,13 @@ static void the_deadline_is_kept(void **state) {
     assert_true(r.took < 15000);
 }
 
-static void *fire(void *data) {
-    usleep(100000);
-    cancel_fire(data);
-    return NULL;
-}
-
 static void a_cancel_is_prompt(void **state) {
     (void)state;
     struct cancel cancel;
     pthread_t thread;
     assert_int_equal(cancel_init(&cancel, NULL), 0);
     struct context ctx = {.deadline = DEADLINE_NEVER, .cancel = &cancel};
-    assert_int_equal(pthread_create(&thread, NULL, fire, &cancel), 0);
+    assert_int_equal(pthread_create(&thread, NULL, test_fire_soon, &cancel), 0);
     struct result r = download_ctx(STALL, body_sha256, HTTP_LIMITS_DEFAULT, &ctx);
     pthread_join(thread, NULL);
     cancel_destroy(&cancel);

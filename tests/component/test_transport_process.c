@@ -1,5 +1,4 @@
 /* Local processes: streams, statuses, ends, and that nothing is left behind. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -31,15 +30,6 @@ static struct command_result sh(const char *script, const struct command *io) {
     if (process_run(argv, io, &r, &ctx, &err))
         fail_msg("%s: %s", error_code_name(err.code), err.cause);
     return r;
-}
-
-static unsigned open_fds(void) {
-    unsigned n = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    while (readdir(dir))
-        n++;
-    closedir(dir);
-    return n;
 }
 
 static void assert_no_child(void) {
@@ -166,12 +156,6 @@ static void at_the_deadline_the_whole_group_is_killed(void **state) {
     assert_no_child();
 }
 
-static void *fire(void *data) {
-    usleep(100000);
-    cancel_fire(data);
-    return NULL;
-}
-
 static void a_cancel_is_prompt(void **state) {
     (void)state;
     struct cancel cancel;
@@ -180,7 +164,7 @@ static void a_cancel_is_prompt(void **state) {
     struct context ctx = {.deadline = DEADLINE_NEVER, .cancel = &cancel};
     struct error err = {0};
     struct command_result r = {0};
-    assert_int_equal(pthread_create(&thread, NULL, fire, &cancel), 0);
+    assert_int_equal(pthread_create(&thread, NULL, test_fire_soon, &cancel), 0);
     int64_t start = clock_ms();
     assert_int_equal(sh_ctx("sleep 1000", &r, &ctx, &err), -1);
     assert_true(clock_ms() - start < 20000);
@@ -232,14 +216,14 @@ static void signals_start_as_usual(void **state) {
 
 static void nothing_leaks(void **state) {
     (void)state;
-    unsigned before = open_fds();
+    unsigned before = test_open_fds();
     for (int i = 0; i < 20; i++) {
         struct context ctx = test_within(i % 2 ? 5000 : 20);
         struct command_result r = {0};
         if (sh_ctx(i % 2 ? "echo x" : "sleep 10", &r, &ctx, NULL) == 0)
             command_result_free(&r);
     }
-    assert_int_equal(open_fds(), before);
+    assert_int_equal(test_open_fds(), before);
     assert_no_child();
 }
 

@@ -1,5 +1,4 @@
 /* Commands over SSH, against a real sshd. */
-#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -22,19 +21,10 @@
 static struct test_server server;
 static struct access *local, *vm;
 
-static unsigned open_fds(void) {
-    unsigned n = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    while (readdir(dir))
-        n++;
-    closedir(dir);
-    return n;
-}
-
 /* What the thread still holds for a job it closes in its own time. */
 static void await_open_fds(unsigned n) {
     struct context ctx = test_within(10000);
-    while (open_fds() > n)
+    while (test_open_fds() > n)
         assert_int_equal(context_sleep(&ctx, 5, NULL, "waiting for descriptors to close", NULL), 0);
 }
 
@@ -167,7 +157,7 @@ static void *work(void *data) {
 
 static void many_threads_share_an_access(void **state) {
     (void)state;
-    unsigned before = open_fds();
+    unsigned before = test_open_fds();
     struct access *a = test_server_connect(&server, local);
     struct worker workers[THREADS] = {0};
     for (size_t i = 0; i < THREADS; i++) {
@@ -200,7 +190,7 @@ static struct error interrupted(const struct command *command, const struct cont
 
 static void the_deadline_is_kept(void **state) {
     (void)state;
-    unsigned before = open_fds();
+    unsigned before = test_open_fds();
     struct context ctx = test_within(200);
     assert_int_equal(interrupted(&COMMAND("sleep 20"), &ctx).code, ERR_TIMEOUT);
     ctx = test_within(200);
@@ -278,7 +268,7 @@ static void closing_cuts_what_still_runs(void **state) {
 
 static void connecting_and_closing_leaks_nothing(void **state) {
     (void)state;
-    unsigned before = open_fds();
+    unsigned before = test_open_fds();
     for (int i = 0; i < 5; i++) {
         struct access *a = test_server_connect(&server, local);
         assert_true(access_alive(a));

@@ -139,6 +139,18 @@ void qemu_teardown(struct qemu_fixture *f) {
     assert_true(empty);
 }
 
+int qemu_begin(void **state) {
+    *state = xcalloc(1, sizeof(struct qemu_fixture));
+    qemu_setup(*state, "home");
+    return 0;
+}
+
+int qemu_end(void **state) {
+    qemu_teardown(*state);
+    free(*state);
+    return 0;
+}
+
 struct machine_spec qemu_machine(const struct qemu_fixture *f, const char *path) {
     static const char seed[512] = "seed";
     static _Thread_local char uuids[16][37], macs[16][18];

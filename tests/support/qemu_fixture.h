@@ -24,6 +24,10 @@ struct qemu_fixture {
 void qemu_setup(struct qemu_fixture *f, const char *home_name);
 /* Asserts that no process and, after pruning, no file is left of any machine. */
 void qemu_teardown(struct qemu_fixture *f);
+/* Both for cmocka, with the home "home". */
+int qemu_begin(void **state);
+int qemu_end(void **state);
+#define QEMU_TEST(name) cmocka_unit_test_setup_teardown(name, qemu_begin, qemu_end)
 /* From now on machines boot a disk (in raw format) whose 512 bytes of system power off when asked to. */
 void qemu_use_obedient_image(struct qemu_fixture *f);
 /* Closes f->hv and opens it again with one more parameter (key NULL: none). */

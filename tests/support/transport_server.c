@@ -1,6 +1,7 @@
 #include "transport_server.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -34,6 +35,21 @@ static int listen_any(uint16_t *ret_port) {
     assert_int_equal(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
     *ret_port = ntohs(addr.sin_port);
     return fd;
+}
+
+unsigned test_open_fds(void) {
+    unsigned n = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    while (readdir(dir))
+        n++;
+    closedir(dir);
+    return n;
+}
+
+void *test_fire_soon(void *cancel) {
+    usleep(100000);
+    cancel_fire(cancel);
+    return NULL;
 }
 
 uint16_t test_free_port(void) {

@@ -39,6 +39,11 @@ struct context test_within(int ms);
 /* A port nothing listens on. */
 uint16_t test_free_port(void);
 
+/* How many descriptors this process has open, the looking itself included. */
+unsigned test_open_fds(void);
+/* A thread that fires the cancel token it is given, a tenth of a second from now. */
+void *test_fire_soon(void *cancel);
+
 /* A listening socket on 127.0.0.1 and, when serve is not NULL, a thread which calls serve(data, fd) for one connection
  * after the other; fd is closed after it. NULL: accepts into the backlog and never speaks. */
 struct test_listener {
