@@ -28,6 +28,7 @@ struct looking {
     const struct machine_spec *spec;
     char found[64];
     enum rank rank;
+    bool seen;     /* the server has answered at all */
     bool tools;    /* they run */
     bool anything; /* they reported some address, though none of our cards' */
     bool useless;  /* or of our cards, but none that leads anywhere */
@@ -128,6 +129,7 @@ static int it_is_off(struct looking *l, struct error *err) {
 
 static int look(void *data, const struct vim_object *o, struct error *err) {
     struct looking *l = data;
+    l->seen = true;
     if (!xml_is(vim_property(o, "runtime.powerState"), "poweredOn"))
         return it_is_off(l, err);
     if (vsphere_asks(vim_property(o, "runtime.question"), l->spec->tag.path, l->spec->name, err))
@@ -159,7 +161,7 @@ int vsphere_address(struct hypervisor *hv, const struct machine_spec *spec, stru
     if (vsphere_vm_need(hv, &spec->tag, &vm, ctx, err))
         return -1;
     if (vim_watch(hv->vim, &vm.ref, &address_set, look, &l, ctx, &why)) {
-        if (why.code == ERR_TIMEOUT)
+        if (why.code == ERR_TIMEOUT && l.seen)
             return explain_timeout(&l, err);
         if (vim_fault_is(&why, VIM_MANAGED_OBJECT_NOT_FOUND))
             vsphere_vm_doubt(hv, &spec->tag);

@@ -221,8 +221,10 @@ static int is_foreign(struct hypervisor *hv, const struct machine_spec *spec, bo
     if (rc == 0 || !xml_ref(node, &found))
         return 0;
     struct error why = {0};
+    char uuid[64] = "";
     if (vim_read(hv->vim, &found, &uuid_set, &object, ctx, &why) == 0)
-        *ret = vim_property(&object, "config.instanceUuid") != NULL;
+        xml_text(vim_property(&object, "config.instanceUuid"), uuid, sizeof uuid);
+    *ret = uuid[0] && strcasecmp(uuid, spec->uuid) != 0; /* ours: it was made just now */
     return 0;
 }
 
