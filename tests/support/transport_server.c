@@ -192,6 +192,7 @@ void test_dropbear_start(struct test_server *s) {
 
 /* --- the processes below the server --- */
 
+/* The upper ones are stopped first: none may still tell its peer what happened to those below it. */
 static void signal_tree(pid_t pid, int signal) {
     cleanup_free char *path = xasprintf("/proc/%d/task/%d/children", pid, pid);
     FILE *f = fopen(path, "re");
@@ -199,6 +200,7 @@ static void signal_tree(pid_t pid, int signal) {
         return;
     int child;
     while (fscanf(f, "%d", &child) == 1) {
+        kill(child, SIGSTOP);
         signal_tree(child, signal);
         kill(child, signal);
     }
