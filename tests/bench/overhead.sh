@@ -61,7 +61,7 @@ timed() {
 # One of each, by hand first. Both are taken down again, whatever came of them.
 pair() {
     whole=yes
-    timed hand sh "$here/by_hand.sh" up "$tmp/hand" "$cache/images" || whole=
+    timed hand env BY_HAND_LIMIT=300 sh "$here/by_hand.sh" up "$tmp/hand" "$cache/images" || whole=
     sh "$here/by_hand.sh" down "$tmp/hand" "$cache/images"
     [ -n "$whole" ] || return 1
     timed up "$nestor" up "$lab" --yes || whole=
