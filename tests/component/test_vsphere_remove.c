@@ -279,6 +279,11 @@ static void a_copy_made_by_hand_is_left_alone(void **state) {
     "set VirtualMachine " names " config.extraConfig absent\n"                                                         \
     "set VirtualMachine " names " runtime.connectionState " state "\n"
 
+#define NAMED_ONLY                                                                                                     \
+    "set VirtualMachine box.vm-* summary.config.instanceUuid absent\n"                                                 \
+    "set VirtualMachine box.vm-* summary.config.annotation absent\n"                                                   \
+    "set VirtualMachine box.vm-* "
+
 static int observe(struct vsphere_fixture *f, const char *lab_id) {
     struct observation *o = NULL;
     int rc = driver->observe(f->hv, lab_id, &o, in_time(f), &f->err);

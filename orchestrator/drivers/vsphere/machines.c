@@ -135,7 +135,8 @@ static int take_any(void *data, struct vim_object *o, struct error *err) {
     xml_text(vim_property(o, "name"), name, sizeof name);
     xml_text(vim_property(o, "summary.config.instanceUuid"), uuid, sizeof uuid);
     xml_text(vim_property(o, "summary.config.annotation"), annotation, sizeof annotation);
-    if (!vsphere_looks_native(name) && !vsphere_looks_derived(uuid) && !strstr(annotation, "nestor lab="))
+    if (!vsphere_looks_native(vsphere_plain_name(name)) && !vsphere_looks_derived(uuid) &&
+        !strstr(annotation, "nestor lab="))
         return 0;
     if (r->n == r->cap) {
         r->cap = r->cap ? r->cap * 2 : 64;

@@ -74,6 +74,17 @@ static void read_vm(const struct vim_object *o, const char *digest, struct vm *r
         memcpy(ret->digest, digest, strlen(digest) + 1);
 }
 
+char *vsphere_plain_name(char *name) {
+    char *at = name;
+    for (char *s = name; *s; s++)
+        if (*s == '/' || strncasecmp(s, "%2f", 3) == 0)
+            at = s + (*s == '/' ? 1 : 3);
+    size_t n = strlen(at);
+    if (at != name && n > 4 && strcmp(at + n - 4, ".vmx") == 0)
+        at[n - 4] = '\0';
+    return at;
+}
+
 /* One that is being made has no configuration yet. Of those that are there it is missing when the server cannot read
  * it (vSphere API, VirtualMachineConnectionState: inaccessible, invalid, orphaned). */
 static void read_state(const struct vim_object *o, struct vsphere_record *r) {
@@ -81,14 +92,18 @@ static void read_state(const struct vim_object *o, struct vsphere_record *r) {
     if (!vim_property(o, "config.extraConfig") &&
         xml_text(vim_property(o, "runtime.connectionState"), state, sizeof state) && strcmp(state, "connected") != 0)
         memcpy(r->state, state, sizeof state);
+    if (r->state[0] && r->name) {
+        const char *plain = vsphere_plain_name(r->name);
+        memmove(r->name, plain, strlen(plain) + 1);
+    }
 }
 
 /* A copy somebody made of one of ours has its tag, but neither its UUID, nor its name in its folder. */
 enum vsphere_whose vsphere_record_read(const struct vim_object *o, struct vsphere_record *r) {
     char derived[37];
     read_extra(vim_property(o, "config.extraConfig"), r);
-    read_state(o, r);
     r->name = xml_text_new(vim_property(o, "name"));
+    read_state(o, r);
     xml_text(vim_property(o, "summary.config.instanceUuid"), r->uuid, sizeof r->uuid);
     xml_ref(vim_property(o, "parent"), &r->parent);
     if (!is_lab_id(r->lab_id) || !is_path(r->path) || !r->name)

@@ -164,6 +164,9 @@ enum vsphere_whose { VSPHERE_NOBODYS, VSPHERE_OURS, VSPHERE_OURS_BY_NAME /* if i
 extern const struct vim_set vsphere_record_set;
 /* From an object that was read with that set. lab_id, path, name and uuid are only to be trusted of what is ours. */
 enum vsphere_whose vsphere_record_read(const struct vim_object *o, struct vsphere_record *r);
+/* A server calls a VM that it cannot read by its file: "/vmfs/volumes/DATASTORE/NAME/NAME.vmx", the slashes as %2f on a
+ * vCenter. The NAME in it, cut out in place. */
+char *vsphere_plain_name(char *name);
 /* Whether something is named, or has a UUID, as ours do. */
 bool vsphere_looks_native(const char *name);
 bool vsphere_looks_derived(const char *uuid);
