@@ -92,10 +92,11 @@ class Strict:
     def _duplicate(self, folder, name):
         if "duplicate" not in self.on or not name:
             return None
-        there = self.inventory.child_named(folder, name)
         with self.lock:
             taken = (folder, name) in self.names
             self.names.add((folder, name))
+        # Only now: who had the name until then has made it, and it is seen.
+        there = None if taken else self.inventory.child_named(folder, name)
         if not there and not taken:
             return None
         if not taken:
