@@ -67,6 +67,21 @@ expect_body '<state>error</state>'
 govc vm.power -off twin >/dev/null
 govc_via_proxy vm.destroy twin || fail "refused while off"
 
+begin "a device goes to a controller that is there, or that comes with it"
+machine=$(vms | jq -r 'select(.name == "linked") | .ref')
+# added KEY CONTROLLER-KEY TYPE: a device
+added() {
+    echo "<deviceChange xsi:type=\"VirtualDeviceConfigSpec\"><operation>add</operation><device xsi:type=\"$3\">
+        <key>$1</key>${2:+<controllerKey>$2</controllerKey>}${4:-}</device></deviceChange>"
+}
+cdrom_at() { added -9 "$1" VirtualCdrom "<unitNumber>1</unitNumber>"; }
+task_ends ReconfigVM_Task "VirtualMachine:$machine" "<spec>$(cdrom_at -203)</spec>"
+expect_body 'InvalidDeviceSpec'
+expect_body 'device.controllerKey'
+task_ends ReconfigVM_Task "VirtualMachine:$machine" \
+    "<spec>$(added -203 '' VirtualAHCIController '<busNumber>0</busNumber>')$(cdrom_at -203)</spec>"
+expect_body '<state>success</state>'
+
 begin "a template cannot be snapshotted"
 govc vm.markastemplate gh-template
 refused "not supported" snapshot.create -vm gh-template another

@@ -216,9 +216,8 @@ static void everything_with_the_tag_goes(void **state) {
     struct vsphere_machine m;
     struct vsphere_fixture *f = start(false, "vcsim_template gh-template");
     MUST(f, create(f, vsphere_machine_init(&m, "vm", "gh-template")));
-    /* What a server does that carries a call out twice. */
-    free(vcsim_run(&f->vcsim, "govc folder.create /DC0/vm/other\n"
-                              "govc vm.clone -vm gh-template -on=false -folder /DC0/vm/other second\n"
+    /* What vcsim does, which has two of a name in one folder, when a call is carried out twice. */
+    free(vcsim_run(&f->vcsim, "govc vm.clone -vm gh-template -on=false second\n"
                               "govc vm.change -vm second -name box.vm-01234567 -e nestor.lab=" FIXTURE_LAB
                               " -e nestor.path=box/vm -e nestor.digest=d1\n"));
     assert_int_equal(vcsim_count_machines(&f->vcsim, "box.vm-"), 2);
@@ -226,6 +225,38 @@ static void everything_with_the_tag_goes(void **state) {
     MUST(f, create(f, &m)); /* replaces both */
     assert_int_equal(vcsim_count_machines(&f->vcsim, "box.vm-"), 1);
     assert_int_equal(observe_one(f, 1).power, POWER_OFF);
+    stop(f);
+}
+
+static void copies(struct vsphere_fixture *f, size_t n) {
+    assert_int_equal(vcsim_count_machines(&f->vcsim, "box.vm-01234567"), n);
+}
+
+static void a_copy_of_the_same_name_in_another_folder_is_left_alone(void **state) {
+    (void)state;
+    struct vsphere_machine m;
+    struct vsphere_fixture *f = start(false, "vcsim_template gh-template");
+    MUST(f, create(f, vsphere_machine_init(&m, "vm", "gh-template")));
+    free(vcsim_run(&f->vcsim, "govc folder.create /DC0/vm/backup\n"
+                              "govc vm.clone -vm box.vm-01234567 -on=false -folder /DC0/vm/backup restored\n"
+                              "govc vm.change -vm restored -name box.vm-01234567 -e nestor.lab=" FIXTURE_LAB
+                              " -e nestor.path=box/vm -e nestor.digest=d1 -annotation 'nestor lab=" FIXTURE_LAB "'\n"));
+    copies(f, 2);
+    VSPHERE_OPEN(f, "inventory.network=VM Network");
+    assert_int_equal(observe_one(f, 1).power, POWER_OFF);
+    MUST(f, take_away(f, &m));
+    copies(f, 1);
+    observe_one(f, 0);
+    MUST(f, take_away(f, &m));
+    copies(f, 1);
+    /* With a folder that is gone, nothing is ours by its name. */
+    VSPHERE_OPEN(f, "inventory.network=VM Network", "inventory.folder=/DC0/vm/gone");
+    observe_one(f, 0);
+    /* In the folder of ours it is one that has lost its UUID. */
+    VSPHERE_OPEN(f, "inventory.network=VM Network", "inventory.folder=/DC0/vm/backup");
+    assert_int_equal(observe_one(f, 1).power, POWER_OFF);
+    MUST(f, take_away(f, &m));
+    copies(f, 0);
     stop(f);
 }
 
@@ -241,6 +272,74 @@ static void a_copy_made_by_hand_is_left_alone(void **state) {
     MUST(f, take_away(f, &m));
     assert_int_equal(vcsim_count_machines(&f->vcsim, "keepsake"), 1);
     observe_one(f, 0);
+    stop(f);
+}
+
+#define SILENT(names, state)                                                                                           \
+    "set VirtualMachine " names " config.extraConfig absent\n"                                                         \
+    "set VirtualMachine " names " runtime.connectionState " state "\n"
+
+#define NAMED_ONLY                                                                                                     \
+    "set VirtualMachine box.vm-* summary.config.instanceUuid absent\n"                                                 \
+    "set VirtualMachine box.vm-* summary.config.annotation absent\n"                                                   \
+    "set VirtualMachine box.vm-* "
+
+static int observe(struct vsphere_fixture *f, const char *lab_id) {
+    struct observation *o = NULL;
+    int rc = driver->observe(f->hv, lab_id, &o, in_time(f), &f->err);
+    if (rc == 0)
+        observation_free(o);
+    return rc;
+}
+
+static void a_machine_the_server_cannot_tell_is_not_gone(void **state) {
+    (void)state;
+    struct vsphere_machine m, other;
+    struct vsphere_fixture *f = start(false, "vcsim_template gh-template");
+    MUST(f, create(f, vsphere_machine_init(&m, "vm", "gh-template")));
+    MUST(f, create(f, vsphere_machine_init(&other, "other", "gh-template")));
+    vcsim_control(&f->proxy, SILENT("box.vm-*", "inaccessible"));
+    for (int anew = 0; anew < 2; anew++) { /* what it was before is known; then not */
+        MUST_FAIL(f, observe(f, FIXTURE_LAB), ERR_CONFLICT,
+                  "the server cannot tell what VM box.vm-01234567 is: it is inaccessible", "datastore");
+        assert_string_equal(f->err.subject, "host vc");
+        MUST_FAIL(f, observe(f, NULL), ERR_CONFLICT, "VM box.vm-01234567", "");
+        MUST(f, observe(f, "fedcba9876543210")); /* another lab's is no matter */
+        MUST_FAIL(f, take_away(f, &m), ERR_CONFLICT, "box.vm-01234567 is: it is inaccessible", "by hand");
+        assert_string_equal(f->err.subject, "box/vm");
+        VSPHERE_OPEN(f, "inventory.network=VM Network");
+    }
+    MUST(f, take_away(f, &other));
+    /* By its name alone, and by its UUID alone. */
+    vcsim_control(&f->proxy,
+                  SILENT("box.vm-*", "orphaned") "set VirtualMachine box.vm-* summary.config.instanceUuid absent\n"
+                                                 "set VirtualMachine box.vm-* summary.config.annotation absent\n");
+    MUST_FAIL(f, observe(f, FIXTURE_LAB), ERR_CONFLICT, "box.vm-01234567 is: it is orphaned", "");
+    free(vcsim_run(&f->vcsim, "govc object.rename /DC0/vm/box.vm-01234567 elsewhere"));
+    vcsim_control(&f->proxy, SILENT("*", "orphaned")); /* the template too, which is nobody's */
+    MUST_FAIL(f, observe(f, FIXTURE_LAB), ERR_CONFLICT, "VM elsewhere is: it is orphaned", "");
+    MUST_FAIL(f, take_away(f, &m), ERR_CONFLICT, "VM elsewhere is: it is orphaned", "");
+    /* One that is being made has no configuration yet either. */
+    vcsim_control(&f->proxy, "set VirtualMachine * config.extraConfig absent\n");
+    observe_one(f, 0);
+    vcsim_control(&f->proxy, "");
+    observe_one(f, 1);
+    MUST(f, take_away(f, &m));
+    assert_int_equal(vcsim_count_machines(&f->vcsim, "elsewhere"), 0);
+    stop(f);
+}
+
+static void a_machine_that_is_looked_at_again_and_cannot_be_told_is_not_gone(void **state) {
+    (void)state;
+    struct vsphere_machine m;
+    struct vsphere_fixture *f = start(false, "vcsim_template gh-template");
+    MUST(f, create(f, vsphere_machine_init(&m, "vm", "gh-template")));
+    MUST(f, observe(f, FIXTURE_LAB));
+    vcsim_control(&f->proxy, SILENT("box.vm-*", "invalid") "PowerOnVM_Task after reset times=1\n");
+    assert_int_equal(driver->start(f->hv, &m.spec, in_time(f), &f->err), -1);
+    MUST_FAIL(f, take_away(f, &m), ERR_CONFLICT, "box.vm-01234567 is: it is invalid", "");
+    assert_string_equal(f->err.subject, "box/vm");
+    assert_int_equal(vcsim_count_machines(&f->vcsim, "box.vm-"), 1);
     stop(f);
 }
 
@@ -312,6 +411,25 @@ static void folders_of_several_removals_that_were_cut_are_deleted(void **state) 
     }
 }
 
+static void a_folder_that_is_in_the_way_of_a_new_machine_is_deleted(void **state) {
+    (void)state;
+    struct vsphere_machine m;
+    struct vsphere_fixture *f = start(true, "vcsim_template gh-template with-disk");
+    MUST(f, create(f, vsphere_machine_init(&m, "vm", "gh-template")));
+    free(vcsim_run(&f->vcsim, "govc vm.unregister box.vm-01234567"));
+    VSPHERE_OPEN(f, "inventory.network=VM Network");
+    vcsim_control(&f->proxy, "CreateVM_Task task fault=FileAlreadyExists times=1\n");
+    MUST(f, create(f, &m));
+    cleanup_free char *folders = vcsim_run(&f->vcsim, "govc datastore.ls | grep '^box.vm-'");
+    assert_string_equal(folders, "box.vm-01234567\n"); /* and no second one */
+    assert_int_equal(observe_one(f, 1).power, POWER_OFF);
+    MUST(f, take_away(f, &m));
+    /* It is tried once more, not for ever. */
+    vcsim_control(&f->proxy, "CreateVM_Task task fault=FileAlreadyExists\n");
+    MUST_FAIL(f, create(f, &m), ERR_EXISTS, "FileAlreadyExists", "");
+    stop(f);
+}
+
 static void files_that_lie_elsewhere_are_not_deleted(void **state) {
     (void)state;
     struct vsphere_machine m;
@@ -340,10 +458,14 @@ int main(void) {
         cmocka_unit_test(a_machine_that_was_started_by_hand_is_removed_all_the_same),
         cmocka_unit_test(a_machine_that_went_by_hand_is_gone),
         cmocka_unit_test(everything_with_the_tag_goes),
+        cmocka_unit_test(a_copy_of_the_same_name_in_another_folder_is_left_alone),
         cmocka_unit_test(a_copy_made_by_hand_is_left_alone),
+        cmocka_unit_test(a_machine_the_server_cannot_tell_is_not_gone),
+        cmocka_unit_test(a_machine_that_is_looked_at_again_and_cannot_be_told_is_not_gone),
         cmocka_unit_test(hostile_tags_are_nobodys),
         cmocka_unit_test(the_folder_of_a_machine_that_is_gone_already_is_deleted),
         cmocka_unit_test(folders_of_several_removals_that_were_cut_are_deleted),
+        cmocka_unit_test(a_folder_that_is_in_the_way_of_a_new_machine_is_deleted),
         cmocka_unit_test(files_that_lie_elsewhere_are_not_deleted),
     };
     return cmocka_run_group_tests_name("vsphere remove", tests, NULL, NULL);

@@ -179,6 +179,8 @@ static void too_old_hardware_is_refused_before_anything_is_made(void **state) {
     vsphere_machine_init(&m, "one", "gh-template")->spec.expose = true;
     MUST_FAIL(f, create(f, &m), ERR_NESTING, "has hardware version 8, and virtualization can be exposed from 9 on",
               "govc vm.upgrade -vm gh-template");
+    assert_non_null(
+        strstr(f->err.mend, "nestor-base, which has the old version (on an ESXi only when no clone is left)"));
     assert_string_equal(f->err.reason, "hardware-version");
     assert_string_equal(f->err.subject, "box/one");
     assert_int_equal(vcsim_count_calls(&f->proxy, "CloneVM_Task"), 0);
@@ -292,9 +294,25 @@ static void a_full_clone_on_an_esxi_has_copies_of_the_disks(void **state) {
         vcsim_run(&f->vcsim, "govc datastore.ls 'box.one-01234567'; govc device.ls -vm 'box.one-01234567'");
     assert_non_null(strstr(files, "disk-0.vmdk"));
     assert_non_null(strstr(files, "disk-"));
+    json_t *calls = vcsim_calls(&f->proxy, "ReconfigVM_Task");
+    assert_int_equal(json_array_size(calls), 2);                               /* the disks, the hardware */
+    assert_null(recorded(json_array_get(calls, 0), "\"controllerKey\": \"-")); /* the server's keys, not ours */
+    json_decref(calls);
     MUST(f, driver->remove(f->hv, &m.spec.tag, in_time(f), &f->err));
     cleanup_free char *left = vcsim_run(&f->vcsim, "govc datastore.ls");
     assert_null(strstr(left, "box."));
+    stop(f);
+}
+
+static void a_controller_the_server_did_not_make_is_told(void **state) {
+    (void)state;
+    struct vsphere_machine m;
+    struct vsphere_fixture *f = start(true, "vcsim_template gh-template with-disk");
+    vcsim_control(&f->proxy, "set VirtualMachine box.* config.hardware.device absent\n");
+    vsphere_machine_init(&m, "one", "gh-template")->spec.full_clone = true;
+    MUST_FAIL(f, create(f, &m), ERR_PROTOCOL, "the server made it without its ParaVirtualSCSIController of bus 0", "");
+    assert_string_equal(f->err.subject, "box/one");
+    assert_int_equal(vcsim_count_calls(&f->proxy, "CopyVirtualDisk_Task"), 0);
     stop(f);
 }
 
@@ -344,6 +362,7 @@ int main(void) {
         cmocka_unit_test(a_linked_clone_keeps_the_size_of_its_disk),
         cmocka_unit_test(the_disk_of_a_full_clone_grows),
         cmocka_unit_test(a_full_clone_on_an_esxi_has_copies_of_the_disks),
+        cmocka_unit_test(a_controller_the_server_did_not_make_is_told),
         cmocka_unit_test(a_host_without_child_disks_copies_them),
         cmocka_unit_test(a_linked_clone_on_an_esxi_is_a_child_of_the_templates_disk),
     };

@@ -37,13 +37,19 @@ static void put_end(struct soap_request *r) {
 /* New devices have negative keys; the server gives others. */
 static int64_t new_key(xmlNode *key) { return -xml_number(key, 0) - 1; }
 
-/* A disk's controller: one we add, or one that every VM has, as IDE. */
-static int64_t controller_key(const struct vsphere_source *s, xmlNode *disk) {
+/* The template's, if it is one that has to be added; NULL: one that every VM has, under the same key, as IDE. */
+static xmlNode *controller_of(const struct vsphere_source *s, xmlNode *disk) {
     xmlNode *wanted = xml_child(disk, "controllerKey");
     for (xmlNode *d = vsphere_device_first(s->seen); d; d = vsphere_device_next(d))
         if (vsphere_controller_type(d) && xml_number(xml_child(d, "key"), -1) == xml_number(wanted, -2))
-            return new_key(wanted);
-    return xml_number(wanted, 0);
+            return d;
+    return NULL;
+}
+
+/* In the call that adds the controller. */
+static int64_t new_controller_key(const struct vsphere_source *s, xmlNode *disk) {
+    xmlNode *controller = controller_of(s, disk);
+    return controller ? new_key(xml_child(controller, "key")) : xml_number(xml_child(disk, "controllerKey"), 0);
 }
 
 static void put_controller(struct soap_request *r, xmlNode *device) {
@@ -69,8 +75,8 @@ static void put_card(struct soap_request *r, const struct creation *c, xmlNode *
 
 /* parent: a child of that one is made, as large as it; else the file is there. The capacity is 0 as govc's, which was
  * tried on an ESXi (govc/test/vm.bats, "vm.create linked scsi disk"). */
-static void put_disk(struct soap_request *r, const struct creation *c, xmlNode *device, const char *file,
-                     const char *parent) {
+static void put_disk(struct soap_request *r, const struct creation *c, xmlNode *device, int64_t controller,
+                     const char *file, const char *parent) {
     put_add(r, parent ? "create" : NULL, "VirtualDisk");
     soap_number(r, "key", new_key(xml_child(device, "key")));
     soap_open_as(r, "backing", "VirtualDiskFlatVer2BackingInfo");
@@ -85,7 +91,7 @@ static void put_disk(struct soap_request *r, const struct creation *c, xmlNode *
         soap_close(r);
     }
     soap_close(r);
-    soap_number(r, "controllerKey", controller_key(c->source, device));
+    soap_number(r, "controllerKey", controller);
     soap_number(r, "unitNumber", xml_number(xml_child(device, "unitNumber"), 0));
     soap_number(r, "capacityInKB", 0);
     put_end(r);
@@ -115,7 +121,7 @@ static int put_devices(struct soap_request *r, const struct creation *c, struct 
         cleanup_free char *parent = NULL;
         if (disk_file(c, d, &parent, err))
             return -1;
-        put_disk(r, c, d, file, parent);
+        put_disk(r, c, d, new_controller_key(c->source, d), file, parent);
     }
     return 0;
 }
@@ -160,11 +166,31 @@ static int put_creation(struct soap_request *r, const struct creation *c, struct
     return 0;
 }
 
-static int create_vm(const struct creation *c, struct moref *ret, const struct context *ctx, struct error *err) {
+static int try_create(const struct creation *c, struct moref *ret, const struct context *ctx, struct error *err) {
     struct soap_request *request = soap_new("CreateVM_Task", &c->folder);
     int failed = put_creation(request, c, err) || vsphere_vm_do(c->hv, &c->spec->tag, request, ret, ctx, err);
     soap_free(request);
     return failed ? -1 : 0;
+}
+
+/* A removal that was cut may have left its folder. It is deleted when no VM can be in it: there is none, nor is one
+ * being made. */
+static int create_vm(const struct creation *c, struct moref *ret, const struct context *ctx, struct error *err) {
+    const struct tag *tag = &c->spec->tag;
+    struct error why = {0};
+    struct vm there = {0};
+    if (try_create(c, ret, ctx, &why) == 0)
+        return 0;
+    if (vim_fault_is(&why, VIM_FILE_ALREADY_EXISTS)) {
+        if (vsphere_await_making(c->hv, tag, ctx, err) || vsphere_vm_look(c->hv, tag, &there, ctx, err))
+            return -1;
+        if (!there.there)
+            return vsphere_delete_leftovers(c->hv, tag, ctx, err) || try_create(c, ret, ctx, err) ? -1 : 0;
+        error_retry(&why);
+    }
+    if (err)
+        *err = why;
+    return -1;
 }
 
 /* --- copies of the disks --- */
@@ -185,10 +211,32 @@ static int copy_disk(const struct creation *c, const char *from, const char *to,
     return failed ? error_context(err, "copying %s", from) : 0;
 }
 
+/* The machine's own, which the server has given another key than the call that added it had. */
+static int find_controller(const struct creation *c, const struct vim_object *vm, xmlNode *disk, int64_t *ret,
+                           struct error *err) {
+    xmlNode *wanted = controller_of(c->source, disk);
+    *ret = xml_number(xml_child(disk, "controllerKey"), 0);
+    if (!wanted)
+        return 0;
+    const char *type = vsphere_controller_type(wanted);
+    int64_t bus = xml_number(xml_child(wanted, "busNumber"), 0);
+    for (xmlNode *d = vsphere_device_first(vm); d; d = vsphere_device_next(d))
+        if (xml_type_is(d, type) && xml_number(xml_child(d, "busNumber"), 0) == bus) {
+            *ret = xml_number(xml_child(d, "key"), 0);
+            return 0;
+        }
+    return error_set(err, ERR_PROTOCOL, c->spec->tag.path, "the server made it without its %s of bus %lld", type,
+                     (long long)bus);
+}
+
 static int copy_disks(const struct creation *c, const struct moref *vm, const struct context *ctx, struct error *err) {
+    static const char *const device_paths[] = {"config.hardware.device", NULL};
+    static const struct vim_set device_set = {"VirtualMachine", device_paths};
+    cleanup_vim_object struct vim_object made = {0};
     cleanup_free char *folder = NULL;
     int n = 0;
-    if (vsphere_folder_of(c->hv, &c->spec->tag, vm, &folder, ctx, err))
+    if (vsphere_folder_of(c->hv, &c->spec->tag, vm, &folder, ctx, err) ||
+        vim_read(c->hv->vim, vm, &device_set, &made, ctx, err))
         return -1;
     struct soap_request *request = soap_new("ReconfigVM_Task", vm);
     soap_open(request, "spec");
@@ -197,9 +245,11 @@ static int copy_disks(const struct creation *c, const struct moref *vm, const st
         if (!vsphere_is_disk(d))
             continue;
         cleanup_free char *from = NULL, *to = xasprintf("%s/disk-%d.vmdk", folder, n++);
-        failed = disk_file(c, d, &from, err) || copy_disk(c, from, to, ctx, err);
+        int64_t controller = 0;
+        failed = find_controller(c, &made, d, &controller, err) || disk_file(c, d, &from, err) ||
+                 copy_disk(c, from, to, ctx, err);
         if (!failed)
-            put_disk(request, c, d, to, NULL);
+            put_disk(request, c, d, controller, to, NULL);
     }
     soap_close(request);
     if (!failed && n)

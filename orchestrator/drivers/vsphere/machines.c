@@ -1,14 +1,11 @@
 /* What is there of ours. One bulk read finds it: the names, UUIDs and annotations of all VMs, then the settings of
  * those that may be ours. From then on the handle knows its machines, and its own operations keep that up to date, so
  * that none of them begins with looking one up. What a call with an uncertain end was about is looked up again. */
-#include <ctype.h>
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "drivers/vsphere/vsphere_priv.h"
-
-#define MIB ((uint64_t)1 << 20)
 
 /* One machine of ours, in hv->vms. */
 struct known {
@@ -23,90 +20,33 @@ struct known {
     int64_t read; /* the bulk read that saw it last */
 };
 
-/* What a VM says of itself. */
-struct record {
-    char *lab_id, *path, *digest, *name;
-    char uuid[64];
-    struct vm vm;
-};
+/* --- what cannot be told --- */
 
-static void record_free(struct record *r) {
-    free(r->lab_id);
-    free(r->path);
-    free(r->digest);
-    free(r->name);
-}
-#define cleanup_record __attribute__((cleanup(record_free)))
-
-static const char *const record_paths[] = {"name",
-                                           "config.instanceUuid",
-                                           "config.extraConfig",
-                                           "config.nestedHVEnabled",
-                                           "config.hardware.numCPU",
-                                           "config.hardware.memoryMB",
-                                           "runtime.powerState",
-                                           NULL};
-static const struct vim_set record_set = {"VirtualMachine", record_paths};
-
-/* --- whose is it? --- */
-
-static void take_string(char **slot, xmlNode *value) {
-    free(*slot);
-    *slot = xml_text_new(value);
-}
-
-/* The last of a key counts: the simulator keeps them all. */
-static void read_extra(xmlNode *options, struct record *r) {
-    for (xmlNode *o = xml_child(options, "OptionValue"); o; o = xml_next(o, "OptionValue")) {
-        xmlNode *key = xml_child(o, "key"), *value = xml_child(o, "value");
-        if (xml_is(key, "nestor.lab"))
-            take_string(&r->lab_id, value);
-        else if (xml_is(key, "nestor.path"))
-            take_string(&r->path, value);
-        else if (xml_is(key, "nestor.digest"))
-            take_string(&r->digest, value);
-        else if (xml_is(key, "nestor.base"))
-            r->vm.detached = true;
-    }
-}
-
-static bool is_lab_id(const char *s) {
-    return s && strlen(s) == LAB_ID_LEN && strspn(s, "0123456789abcdef") == LAB_ID_LEN;
-}
-
-static bool is_path(const char *s) {
-    if (!s || !isalnum((unsigned char)s[0]) || strlen(s) > 512)
-        return false;
-    for (; *s; s++)
-        if (!isalnum((unsigned char)*s) && !strchr("-_/", *s))
-            return false;
-    return true;
-}
-
-/* False: not ours, whatever it looks like. */
-static bool read_record(const struct vim_object *o, struct record *r) {
+static bool is_silent_machine(const struct vsphere_record *r, const struct tag *tag) {
     char derived[37];
-    read_extra(vim_property(o, "config.extraConfig"), r);
-    r->name = xml_text_new(vim_property(o, "name"));
-    if (!is_lab_id(r->lab_id) || !is_path(r->path) || !r->name)
-        return false;
-    /* A copy somebody made of one of ours has the tag, but neither its UUID nor its name. */
-    cleanup_free char *native = machine_native_name(r->lab_id, r->path);
-    machine_uuid(r->lab_id, r->path, derived);
-    xml_text(vim_property(o, "config.instanceUuid"), r->uuid, sizeof r->uuid);
-    if (strcasecmp(r->uuid, derived) != 0 && strcmp(r->name, native) != 0)
-        return false;
-    xmlNode *power = vim_property(o, "runtime.powerState");
-    r->vm.there = true;
-    r->vm.ref = o->ref;
-    r->vm.power = xml_is(power, "poweredOn") ? POWER_ON : POWER_OFF;
-    r->vm.suspended = xml_is(power, "suspended");
-    r->vm.exposed = xml_flag(vim_property(o, "config.nestedHVEnabled"), false);
-    r->vm.cpus = (uint32_t)xml_number(vim_property(o, "config.hardware.numCPU"), 0);
-    r->vm.memory = (uint64_t)xml_number(vim_property(o, "config.hardware.memoryMB"), 0) * MIB;
-    if (r->digest && strlen(r->digest) < sizeof r->vm.digest)
-        memcpy(r->vm.digest, r->digest, strlen(r->digest) + 1);
-    return true;
+    cleanup_free char *native = machine_native_name(tag->lab_id, tag->path);
+    machine_uuid(tag->lab_id, tag->path, derived);
+    return strcmp(r->name, native) == 0 || strcasecmp(r->uuid, derived) == 0;
+}
+
+/* By its name. One that was renamed may be any lab's. */
+static bool is_silent_of_lab(const struct vsphere_record *r, const char *lab_id) {
+    return !lab_id || !vsphere_looks_native(r->name) || strncmp(r->name + strlen(r->name) - 8, lab_id, 8) == 0;
+}
+
+static int say_silent(const struct vsphere_record *r, const char *subject, struct error *err) {
+    error_set(err, ERR_CONFLICT, subject, "the server cannot tell what VM %s is: it is %s", r->name, r->state);
+    return error_mend(err, "bring its datastore and its host back; if its files are lost, remove it from the server's "
+                           "inventory by hand");
+}
+
+/* With the lock held. */
+static void silent_clear(struct hypervisor *hv) {
+    for (size_t i = 0; i < hv->nsilent; i++)
+        vsphere_record_free(&hv->silent[i]);
+    free(hv->silent);
+    hv->silent = NULL;
+    hv->nsilent = 0;
 }
 
 /* --- what is known, by UUID --- */
@@ -146,6 +86,7 @@ static void known_free(void *data) {
 void vsphere_vms_free(struct hypervisor *hv) {
     tdestroy(hv->vms, known_free);
     hv->vms = NULL;
+    silent_clear(hv);
 }
 
 static void known_set(struct known *k, const struct vm *vm, const char *name) {
@@ -183,16 +124,9 @@ struct reading {
     int64_t number;
     struct moref *refs; /* of what may be ours */
     size_t n, cap;
+    struct vsphere_record *later; /* what is ours if it lies in the folder of ours, and what cannot be told */
+    size_t nlater;
 };
-
-/* "quickstart.kvm1-1a2b3c4d" */
-static bool looks_native(const char *name) {
-    size_t n = strlen(name);
-    return n > 9 && name[n - 9] == '-' && strspn(name + n - 8, "0123456789abcdef") == 8;
-}
-
-/* RFC 9562 version 8, as ours are: no VMware product makes those. */
-static bool looks_derived(const char *uuid) { return strlen(uuid) == 36 && uuid[14] == '8'; }
 
 static int take_any(void *data, struct vim_object *o, struct error *err) {
     (void)err;
@@ -201,7 +135,8 @@ static int take_any(void *data, struct vim_object *o, struct error *err) {
     xml_text(vim_property(o, "name"), name, sizeof name);
     xml_text(vim_property(o, "summary.config.instanceUuid"), uuid, sizeof uuid);
     xml_text(vim_property(o, "summary.config.annotation"), annotation, sizeof annotation);
-    if (!looks_native(name) && !looks_derived(uuid) && !strstr(annotation, "nestor lab="))
+    if (!vsphere_looks_native(vsphere_plain_name(name)) && !vsphere_looks_derived(uuid) &&
+        !strstr(annotation, "nestor lab="))
         return 0;
     if (r->n == r->cap) {
         r->cap = r->cap ? r->cap * 2 : 64;
@@ -211,23 +146,72 @@ static int take_any(void *data, struct vim_object *o, struct error *err) {
     return 0;
 }
 
-static int take_record(void *data, struct vim_object *o, struct error *err) {
-    (void)err;
-    struct reading *reading = data;
-    cleanup_record struct record r = {0};
-    if (!read_record(o, &r))
-        return 0;
+static void keep_record(struct reading *reading, const struct vsphere_record *r) {
     pthread_mutex_lock(&reading->hv->lock);
-    struct known *k = known_get(reading->hv, r.lab_id, r.path);
-    if (k->read == reading->number && !moref_equal(&k->vm.ref, &r.vm.ref)) {
+    struct known *k = known_get(reading->hv, r->lab_id, r->path);
+    if (k->read == reading->number && !moref_equal(&k->vm.ref, &r->vm.ref)) {
         k->others = xrealloc(k->others, (k->nothers + 1) * sizeof *k->others);
-        k->others[k->nothers++] = r.vm.ref;
+        k->others[k->nothers++] = r->vm.ref;
     } else if (k->at <= reading->begun) {
-        known_set(k, &r.vm, r.name);
+        known_set(k, &r->vm, r->name);
         k->nothers = 0;
     }
     k->read = reading->number;
     pthread_mutex_unlock(&reading->hv->lock);
+}
+
+static int take_record(void *data, struct vim_object *o, struct error *err) {
+    (void)err;
+    struct reading *reading = data;
+    struct vsphere_record r = {0};
+    enum vsphere_whose whose = vsphere_record_read(o, &r);
+    if (whose == VSPHERE_OURS)
+        keep_record(reading, &r);
+    if (whose == VSPHERE_OURS_BY_NAME || (r.name && r.state[0])) {
+        reading->later = xrealloc(reading->later, (reading->nlater + 1) * sizeof *reading->later);
+        reading->later[reading->nlater++] = r;
+    } else {
+        vsphere_record_free(&r);
+    }
+    return 0;
+}
+
+/* Unset when it is not there: then nothing lies in it. */
+static int find_folder(struct hypervisor *hv, struct moref *ret, const struct context *ctx, struct error *err) {
+    struct error why = {0};
+    *ret = MOREF_NONE;
+    if (vsphere_place(hv, PLACE_FOLDER, ret, ctx, &why) == 0 || why.code == ERR_NOT_FOUND || why.code == ERR_CONFLICT ||
+        vim_fault_any(&why))
+        return 0;
+    if (err)
+        *err = why;
+    return -1;
+}
+
+static void keep_silent(struct hypervisor *hv, struct vsphere_record *r) {
+    pthread_mutex_lock(&hv->lock);
+    hv->silent = xrealloc(hv->silent, (hv->nsilent + 1) * sizeof *hv->silent);
+    hv->silent[hv->nsilent++] = *r;
+    pthread_mutex_unlock(&hv->lock);
+    *r = (struct vsphere_record){0};
+}
+
+/* Only now, for there is seldom something, and without need the folder is not asked for. */
+static int sort_later(struct reading *reading, const struct context *ctx, struct error *err) {
+    struct moref folder = MOREF_NONE;
+    if (reading->nlater && find_folder(reading->hv, &folder, ctx, err))
+        return -1;
+    pthread_mutex_lock(&reading->hv->lock);
+    silent_clear(reading->hv);
+    pthread_mutex_unlock(&reading->hv->lock);
+    for (size_t i = 0; i < reading->nlater; i++) {
+        struct vsphere_record *r = &reading->later[i];
+        bool inside = moref_is_set(&folder) && moref_equal(&r->parent, &folder);
+        if (!r->state[0] && inside)
+            keep_record(reading, r);
+        else if (r->state[0] && (vsphere_looks_derived(r->uuid) || (inside && vsphere_looks_native(r->name))))
+            keep_silent(reading->hv, r);
+    }
     return 0;
 }
 
@@ -252,12 +236,17 @@ static int read_ours(struct hypervisor *hv, const struct context *ctx, struct er
     pthread_mutex_unlock(&hv->lock);
     int failed = vim_read_all(hv->vim, &vim_service(hv->vim)->root_folder, &set, take_any, &reading, ctx, err);
     if (!failed && reading.n)
-        failed = vim_read_these(hv->vim, reading.refs, reading.n, &record_set, take_record, &reading, ctx, err);
+        failed = vim_read_these(hv->vim, reading.refs, reading.n, &vsphere_record_set, take_record, &reading, ctx, err);
+    if (!failed)
+        failed = sort_later(&reading, ctx, err);
     if (!failed) {
         pthread_mutex_lock(&hv->lock);
         twalk_r(hv->vms, forget_unread, &reading);
         pthread_mutex_unlock(&hv->lock);
     }
+    for (size_t i = 0; i < reading.nlater; i++)
+        vsphere_record_free(&reading.later[i]);
+    free(reading.later);
     free(reading.refs);
     return failed ? -1 : 0;
 }
@@ -298,14 +287,17 @@ static int find_by_uuid(struct hypervisor *hv, const struct tag *tag, struct mor
 int vsphere_vm_look(struct hypervisor *hv, const struct tag *tag, struct vm *ret, const struct context *ctx,
                     struct error *err) {
     struct moref ref;
-    cleanup_record struct record r = {0};
+    cleanup_vsphere_record struct vsphere_record r = {0};
     cleanup_vim_object struct vim_object object = {0};
     if (find_by_uuid(hv, tag, &ref, ctx, err))
         return error_subject(err, tag->path);
     if (moref_is_set(&ref)) {
         struct error why = {0};
-        if (vim_read(hv->vim, &ref, &record_set, &object, ctx, &why) == 0) {
-            if (!read_record(&object, &r) || strcmp(r.lab_id, tag->lab_id) != 0 || strcmp(r.path, tag->path) != 0)
+        if (vim_read(hv->vim, &ref, &vsphere_record_set, &object, ctx, &why) == 0) {
+            enum vsphere_whose whose = vsphere_record_read(&object, &r);
+            if (r.name && r.state[0])
+                return say_silent(&r, tag->path, err);
+            if (whose != VSPHERE_OURS || strcmp(r.lab_id, tag->lab_id) != 0 || strcmp(r.path, tag->path) != 0)
                 r.vm = (struct vm){0}; /* of somebody else */
         } else if (!vim_fault_is(&why, VIM_MANAGED_OBJECT_NOT_FOUND)) {
             if (err)
@@ -329,7 +321,13 @@ int vsphere_vm_find(struct hypervisor *hv, const struct tag *tag, struct vm *ret
         *ret = (struct vm){.there = true, .ref = k->vm.ref, .power = k->vm.power};
     else
         *ret = k ? k->vm : (struct vm){0};
+    int failed = 0;
+    for (size_t i = 0; i < hv->nsilent && !failed && !ret->there; i++)
+        if (is_silent_machine(&hv->silent[i], tag))
+            failed = say_silent(&hv->silent[i], tag->path, err);
     pthread_mutex_unlock(&hv->lock);
+    if (failed)
+        return -1;
     return doubted ? vsphere_vm_look(hv, tag, ret, ctx, err) : 0;
 }
 
@@ -441,8 +439,16 @@ int vsphere_observe(struct hypervisor *hv, const char *lab_id, struct observatio
     struct telling t = {lab_id, xcalloc(1, sizeof *t.observation)};
     t.observation->parallel = units;
     pthread_mutex_lock(&hv->lock);
+    int failed = 0;
+    for (size_t i = 0; i < hv->nsilent && !failed; i++)
+        if (is_silent_of_lab(&hv->silent[i], lab_id))
+            failed = say_silent(&hv->silent[i], hv->config.subject, err);
     twalk_r(hv->vms, tell, &t);
     pthread_mutex_unlock(&hv->lock);
+    if (failed) {
+        observation_free(t.observation);
+        return -1;
+    }
     *ret = t.observation;
     return 0;
 }

@@ -234,7 +234,8 @@ static int check_nesting(const struct vsphere_source *s, const struct machine_sp
         error_reason(err, "hardware-version");
         return error_mend(err,
                           "upgrade the template once, while it is off: govc vm.upgrade -vm %s; then remove its "
-                          "snapshot " VSPHERE_BASE ", which has the old version",
+                          "snapshot " VSPHERE_BASE
+                          ", which has the old version (on an ESXi only when no clone is left)",
                           spec->image->name);
     }
     if (s->no_vhv) {

@@ -1,8 +1,9 @@
 /* What the files of the vsphere driver share.
  *
  * A machine of ours is a VM whose extraConfig holds nestor.lab and nestor.path, and whose instance UUID is the one that
- * derives from them: a VM somebody copied from ours carries the same extraConfig, but another UUID. All of it is
- * written by the call that makes the VM, so a nestor killed at any instant leaves nothing that is not found.
+ * derives from them, or which has its name in the folder of ours: a VM somebody copied or restored from ours carries
+ * the same extraConfig, but another UUID, and lies elsewhere or has another name. All of it is written by the call that
+ * makes the VM, so a nestor killed at any instant leaves nothing that is not found.
  *
  *   nothing -> VM with tag          create; the digest too, when expose follows and sets the hardware
  *   tag without digest              its hardware was not set yet: half-made (POWER_BROKEN)
@@ -146,6 +147,29 @@ int vsphere_observe(struct hypervisor *hv, const char *lab_id, struct observatio
 int vsphere_vm_all(struct hypervisor *hv, const struct tag *tag, struct moref **ret, size_t *ret_n,
                    const struct context *ctx, struct error *err) NESTOR_CHECKED;
 void vsphere_vms_free(struct hypervisor *hv);
+
+/* --- record.c: what a VM says of itself, and whose it is --- */
+
+struct vsphere_record {
+    char *lab_id, *path, *digest, *name;
+    char uuid[64];
+    char state[24]; /* its connectionState, when its configuration cannot be told; else "" */
+    struct moref parent;
+    struct vm vm;
+};
+void vsphere_record_free(struct vsphere_record *r);
+#define cleanup_vsphere_record __attribute__((cleanup(vsphere_record_free)))
+
+enum vsphere_whose { VSPHERE_NOBODYS, VSPHERE_OURS, VSPHERE_OURS_BY_NAME /* if it lies in the folder of ours */ };
+extern const struct vim_set vsphere_record_set;
+/* From an object that was read with that set. lab_id, path, name and uuid are only to be trusted of what is ours. */
+enum vsphere_whose vsphere_record_read(const struct vim_object *o, struct vsphere_record *r);
+/* A server calls a VM that it cannot read by its file: "/vmfs/volumes/DATASTORE/NAME/NAME.vmx", the slashes as %2f on a
+ * vCenter. The NAME in it, cut out in place. */
+char *vsphere_plain_name(char *name);
+/* Whether something is named, or has a UUID, as ours do. */
+bool vsphere_looks_native(const char *name);
+bool vsphere_looks_derived(const char *uuid);
 
 /* --- template.c: what is cloned --- */
 
@@ -307,6 +331,8 @@ struct hypervisor {
     struct vsphere_template *templates; /* template.c */
     void *vms;                          /* machines.c: a tsearch(3) tree */
     int64_t vms_clock;
+    struct vsphere_record *silent; /* machines.c: what may be ours, and the server cannot tell it */
+    size_t nsilent;
 
     struct once datacenter_once, compute_once, network_once, systems_once, vms_once, making_once, place_once[PLACE_MAX];
     struct vsphere_datacenter datacenter;

@@ -7,6 +7,8 @@
     nested-running     nestedHVEnabled is changed while powered off only
     destroy-running    a machine that runs is not destroyed
     duplicate          no two of a name in a folder
+    controller         a device that is added names a controller the machine has, or one that the same call adds: keys of
+                       another call mean nothing (vSphere API, VirtualDevice.key: "the server may assign another")
     cancel-ended       a task that has ended is not cancelled
     session            nothing is told to who has not logged in
 """
@@ -16,14 +18,15 @@ import soap
 import tasks
 
 ITEMS = (
-    "esx", "no-snapshot", "template-snapshot", "nested-running", "destroy-running", "duplicate", "cancel-ended",
-    "session",
+    "esx", "no-snapshot", "template-snapshot", "nested-running", "destroy-running", "duplicate", "controller",
+    "cancel-ended", "session",
 )
 
 NOT_ON_ESX = (
     "CloneVM_Task", "InstantClone_Task", "MarkAsTemplate", "MarkAsVirtualMachine", "CreateFolder", "CreateDatacenter",
     "CreateClusterEx", "CreateDVS_Task", "MoveIntoFolder_Task", "MigrateVM_Task", "RelocateVM_Task",
 )
+BASE_CONTROLLERS = {"100", "200", "201", "300", "400"}  # what every machine has
 OPEN_TO_ALL = ("Login", "LoginByToken", "LoginExtensionByCertificate", "RetrieveServiceContent", "CloneSession")
 
 
@@ -66,15 +69,34 @@ class Strict:
         return self._duplicate(folder, soap.text(request.params, "name"))
 
     def _create(self, request):
-        return self._duplicate(request.this, soap.text(request.params, "config", "name"))
+        return self._controllers(soap.child(request.params, "config"), lambda: BASE_CONTROLLERS) or self._duplicate(
+            request.this, soap.text(request.params, "config", "name"))
+
+    def _controllers(self, spec, there):
+        """there(): keys of the devices the machine has."""
+        if "controller" not in self.on:
+            return None
+        changes = soap.children(spec, "deviceChange")
+        added = {soap.text(c, "device", "key") for c in changes if soap.text(c, "operation") == "add"}
+        for i, change in enumerate(changes):
+            key = soap.text(change, "device", "controllerKey")
+            if soap.text(change, "operation") == "add" and key and key not in added and key not in there():
+                detail = f"<property>virtualDeviceSpec.device.controllerKey</property><deviceIndex>{i}</deviceIndex>"
+                return "InvalidDeviceSpec", f"Invalid configuration for device '{i}'.", detail
+        return None
+
+    def _keys(self, machine):
+        devices = self.inventory.value(machine, "config.hardware.device")
+        return {soap.text(d, "key") for d in (() if devices is None else devices)}
 
     def _duplicate(self, folder, name):
         if "duplicate" not in self.on or not name:
             return None
-        there = self.inventory.child_named(folder, name)
         with self.lock:
             taken = (folder, name) in self.names
             self.names.add((folder, name))
+        # Only now: who had the name until then has made it, and it is seen.
+        there = None if taken else self.inventory.child_named(folder, name)
         if not there and not taken:
             return None
         if not taken:
@@ -98,7 +120,7 @@ class Strict:
         nested = soap.child(request.params, "spec", "nestedHVEnabled")
         if "nested-running" in self.on and nested is not None and self.inventory.powered_on(request.this):
             return "InvalidPowerState", None, None
-        return None
+        return self._controllers(soap.child(request.params, "spec"), lambda: self._keys(request.this))
 
     def _destroy(self, request):
         if "destroy-running" in self.on and request.this[0] == "VirtualMachine":
