@@ -4,9 +4,9 @@
  * A call takes an idle connection or makes one; beyond `connections` it waits its turn.
  * Who is at the other end is proved on every connection, or the connection is not used (enum http_trust). Redirects
  * are not followed: a login must not be sent where a reply points. Cookies set by the server are kept in memory, by
- * name, and sent with every request. Proxies of the environment (https_proxy, no_proxy) are used as curl does, but not
- * to a loopback address nor through an access.
- * The errors' `native` is 0, or what access_dial put there: it is free for numbers of the protocol spoken over this.
+ * name, unless a request says otherwise, and sent with every request. Proxies of the environment (https_proxy,
+ * no_proxy) are used as curl does, but not to a loopback address nor through an access. The errors' `native` is 0, or
+ * what access_dial put there: it is free for numbers of the protocol spoken over this.
  */
 #ifndef NESTOR_HTTP_H
 #define NESTOR_HTTP_H
@@ -50,6 +50,7 @@ struct http_request {
     const char *const *headers; /* "Name: value" lines, ends with NULL; may be NULL */
     const void *body;           /* borrowed for the call; may be NULL */
     size_t body_len;
+    bool ignore_cookies; /* those of its reply are not kept */
 };
 
 struct http_reply {
