@@ -429,12 +429,6 @@ static int run(struct https_connection *c, struct error *err) {
     return failed;
 }
 
-static void note_pace(struct http *h, int64_t took_ms) {
-    unsigned took = (unsigned)took_ms, quickest = atomic_load(&h->quickest_ms);
-    while (took < quickest && !atomic_compare_exchange_weak(&h->quickest_ms, &quickest, took))
-        continue;
-}
-
 int https_connection_perform(struct https_connection *c, const struct http_request *request, struct http_reply *ret,
                              bool *ret_sent, const struct context *ctx, struct error *err) {
     struct https_exchange e = {.ctx = ctx,
@@ -459,7 +453,7 @@ int https_connection_perform(struct https_connection *c, const struct http_reque
         return -1;
     }
     curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &ret->status);
-    note_pace(c->http, c->used_at - e.begun_at);
+    https_pool_note(c->http, c->used_at - e.begun_at);
     ret->body = e.body;
     return 0;
 }
