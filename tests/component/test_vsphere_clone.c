@@ -111,7 +111,8 @@ static void only_the_users_own_tasks_are_waited_for(void **state) {
     struct vsphere_machine m;
     vsphere_machine_init(&m, "absent", "gh-template");
     struct context ctx = context_timeout(NULL, 1000);
-    MUST_FAIL(f, driver->remove(f->hv, &m.spec.tag, &ctx, &f->err), ERR_TIMEOUT, "still makes a VM", "try again");
+    MUST_FAIL(f, driver->remove(f->hv, &m.spec.tag, &ctx, &f->err), ERR_TIMEOUT, "waiting for Task",
+              "no more VMs being made");
 }
 
 /* --- its network card --- */
