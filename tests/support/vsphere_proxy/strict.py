@@ -71,10 +71,10 @@ class Strict:
     def _duplicate(self, folder, name):
         if "duplicate" not in self.on or not name:
             return None
-        there = self.inventory.child_named(folder, name)
         with self.lock:
             taken = (folder, name) in self.names
             self.names.add((folder, name))
+        there = self.inventory.child_named(folder, name)  # after that: who had the name may just have made it
         if not there and not taken:
             return None
         if not taken:
