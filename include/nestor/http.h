@@ -4,9 +4,9 @@
  * A call takes an idle connection or makes one; beyond `connections` it waits its turn.
  * Who is at the other end is proved on every connection, or the connection is not used (enum http_trust). Redirects
  * are not followed: a login must not be sent where a reply points. Cookies set by the server are kept in memory, by
- * name, and sent with every request. Proxies of the environment (https_proxy, no_proxy) are used as curl does, but not
- * to a loopback address nor through an access.
- * The errors' `native` is 0, or what access_dial put there: it is free for numbers of the protocol spoken over this.
+ * name, unless a request says otherwise, and sent with every request. Proxies of the environment (https_proxy,
+ * no_proxy) are used as curl does, but not to a loopback address nor through an access. The errors' `native` is 0, or
+ * what access_dial put there: it is free for numbers of the protocol spoken over this.
  */
 #ifndef NESTOR_HTTP_H
 #define NESTOR_HTTP_H
@@ -35,7 +35,7 @@ struct http_config {
     struct access *access; /* connections are dialled through it (transport.h) */
     const char *dial_host; /* connect there instead of to the URL's host: a machine inside a lab; NULL */
     uint16_t dial_port;
-    uint32_t connections; /* most at once; 0: 64. A server that answers within 10 ms gets 8, which keep it busy */
+    uint32_t connections; /* most at once; 0: 64. One that often answers within 10 ms gets 8, which keep it busy */
     size_t max_reply;     /* bytes of one body; 0: 64 MiB. More is ERR_PROTOCOL, found while it comes */
 };
 
@@ -50,6 +50,7 @@ struct http_request {
     const char *const *headers; /* "Name: value" lines, ends with NULL; may be NULL */
     const void *body;           /* borrowed for the call; may be NULL */
     size_t body_len;
+    bool ignore_cookies; /* those of its reply are not kept */
 };
 
 struct http_reply {

@@ -2,7 +2,6 @@
 #include "transport/https.h"
 
 #include <arpa/inet.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -140,7 +139,6 @@ int http_open(const struct http_config *config, struct http **ret, struct error 
     h->config.access = config->access ? config->access : access_local();
     h->config.max_reply = config->max_reply ? config->max_reply : BUFFER_DEFAULT_MAX;
     h->idle_ms = HTTPS_IDLE_MS;
-    atomic_init(&h->quickest_ms, UINT_MAX);
     https_pool_init(&h->pool, config->connections ? config->connections : CONNECTIONS_DEFAULT);
     https_cookies_init(&h->cookies);
     if (share_open(h, err) || read_url(h, err))

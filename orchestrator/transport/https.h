@@ -113,6 +113,8 @@ void https_pool_close(struct https_pool *p);
 int https_pool_take(struct http *h, struct https_connection **ret, const struct context *ctx,
                     struct error *err) NESTOR_CHECKED;
 uint32_t https_pool_at_once(struct http *h);
+/* How long a reply took, from its request to its end. */
+void https_pool_note(struct http *h, int64_t took_ms);
 void https_pool_give(struct http *h, struct https_connection *c);
 
 /* --- the whole --- */
@@ -137,7 +139,7 @@ struct http {
     struct https_cookies cookies;
     struct https_pool pool;
     atomic_ulong exchanges;
-    atomic_uint quickest_ms; /* from a request to the end of its reply, so far */
+    _Atomic uint64_t pace; /* a bit for each of the last 64 replies: it came at once */
 };
 
 #endif

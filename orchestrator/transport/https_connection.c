@@ -25,6 +25,7 @@
 struct https_exchange {
     const struct context *ctx;
     struct error *err;
+    bool ignore_cookies;
     struct buffer body;
     size_t head;              /* bytes of header lines so far */
     bool begun;               /* the request may be on its way */
@@ -128,7 +129,8 @@ static size_t on_header(char *line, size_t size, size_t count, void *data) {
     c->now->head += n;
     if (c->now->head > HEAD_MAX)
         return CURL_WRITEFUNC_ERROR;
-    https_cookies_hear(&c->http->cookies, line, n);
+    if (!c->now->ignore_cookies)
+        https_cookies_hear(&c->http->cookies, line, n);
     return n;
 }
 
@@ -427,16 +429,15 @@ static int run(struct https_connection *c, struct error *err) {
     return failed;
 }
 
-static void note_pace(struct http *h, int64_t took_ms) {
-    unsigned took = (unsigned)took_ms, quickest = atomic_load(&h->quickest_ms);
-    while (took < quickest && !atomic_compare_exchange_weak(&h->quickest_ms, &quickest, took))
-        continue;
-}
-
 int https_connection_perform(struct https_connection *c, const struct http_request *request, struct http_reply *ret,
                              bool *ret_sent, const struct context *ctx, struct error *err) {
-    struct https_exchange e = {
-        .ctx = ctx, .err = err, .body.max = c->http->config.max_reply, .dialled = -1, .stand_in = -1, .number = -1};
+    struct https_exchange e = {.ctx = ctx,
+                               .err = err,
+                               .ignore_cookies = request->ignore_cookies,
+                               .body.max = c->http->config.max_reply,
+                               .dialled = -1,
+                               .stand_in = -1,
+                               .number = -1};
     if (prepare(c, err))
         return -1;
     c->now = &e;
@@ -452,7 +453,7 @@ int https_connection_perform(struct https_connection *c, const struct http_reque
         return -1;
     }
     curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &ret->status);
-    note_pace(c->http, c->used_at - e.begun_at);
+    https_pool_note(c->http, c->used_at - e.begun_at);
     ret->body = e.body;
     return 0;
 }

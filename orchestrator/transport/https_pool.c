@@ -10,8 +10,9 @@
 #include "transport/https.h"
 
 #define SWEEP_MS 1000
-#define FEW 8         /* are enough */
-#define AT_ONCE_MS 10 /* for one whose quickest reply took less than this */
+#define FEW 8           /* are enough */
+#define AT_ONCE_MS 10   /* for one whose replies take less than this */
+#define QUICK_REPLIES 8 /* of the last 64; the others may have waited for a turn there */
 
 /* On the stack of the thread that waits. */
 struct https_turn {
@@ -34,7 +35,7 @@ static void push(struct https_connection **list, struct https_connection *c) {
 
 /* How many are of use at the same time. */
 static uint32_t enough(struct http *h) {
-    bool quick = atomic_load(&h->quickest_ms) < AT_ONCE_MS;
+    bool quick = __builtin_popcountll(atomic_load(&h->pace)) >= QUICK_REPLIES;
     return quick && h->pool.max > FEW ? FEW : h->pool.max;
 }
 
@@ -148,6 +149,12 @@ void https_pool_give(struct http *h, struct https_connection *c) {
         hand_on(&h->pool, c);
         pthread_mutex_unlock(&h->pool.lock);
     }
+}
+
+void https_pool_note(struct http *h, int64_t took_ms) {
+    uint64_t before = atomic_load(&h->pace);
+    while (!atomic_compare_exchange_weak(&h->pace, &before, before << 1 | (took_ms < AT_ONCE_MS)))
+        continue;
 }
 
 uint32_t https_pool_at_once(struct http *h) {

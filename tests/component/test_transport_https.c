@@ -321,6 +321,25 @@ static void ask(struct http *h, const char *path, const char *wanted) {
     http_reply_free(&t.reply);
 }
 
+static void a_reply_whose_cookies_are_not_wanted_changes_none(void **state) {
+    (void)state;
+    const char *both = "vmware_soap_session=\"" TEST_COOKIE "\"; other=thing", *const paths[] = {"/login", "/logout"};
+    struct test_tls server = {.cert = &cert, .answer = set_cookies};
+    test_tls_start(&server);
+    struct http *h = test_http_open(&server, NULL);
+    for (int logged_in = 0; logged_in < 2; logged_in++) {
+        struct context ctx = test_within(10000);
+        const struct http_request late = {.method = "GET", .path = paths[logged_in], .ignore_cookies = true};
+        struct test_try t = test_http_try(h, &late, &ctx);
+        assert_int_equal(t.rc, 0);
+        http_reply_free(&t.reply);
+        ask(h, "/login", logged_in ? both : "none");
+        ask(h, "/", both);
+    }
+    http_close(h);
+    test_tls_stop(&server);
+}
+
 static void *ask_on_thread(void *h) {
     ask(h, "/", "vmware_soap_session=\"" TEST_COOKIE "\"; other=thing");
     return NULL;
@@ -389,6 +408,7 @@ int main(void) {
         cmocka_unit_test(a_reply_that_was_cut_may_be_asked_for_again),
         cmocka_unit_test(what_is_not_http_is_told_so),
         cmocka_unit_test(cookies_belong_to_all_connections),
+        cmocka_unit_test(a_reply_whose_cookies_are_not_wanted_changes_none),
         cmocka_unit_test(plain_http_works_to_the_loopback),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

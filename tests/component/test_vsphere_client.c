@@ -386,6 +386,25 @@ static void call_on_a_dead_connection_is_made_on_another(void **state) {
 
 /* --- sessions --- */
 
+/* The answer to a call of the session before, with the cookie of one that nobody has logged in to, as a vCenter gives.
+ */
+static void late_answer_does_not_replace_the_session(void **state) {
+    struct vim_client *c = *state;
+    struct context ctx = test_within(10000);
+    struct error err = {0};
+    struct soap_reply *reply = NULL;
+    struct soap_request *late = soap_new("CurrentTime", &instance);
+    vim_server_rule(
+        c->s, (struct vim_rule){.method = "CurrentTime", .times = 1, .trouble = FAULTS, .text = "NotAuthenticated"});
+    assert_int_equal(exchange(c->v, late, &reply, &ctx, &err), OUTCOME_ANSWER);
+    assert_true(vim_fault_is(&err, VIM_NOT_AUTHENTICATED));
+    soap_free(late);
+    struct result o = call(c, "PowerOnVM_Task", VIM_ONCE, test_within(10000));
+    assert_int_equal(o.rc, 0);
+    assert_int_equal(vim_server_count(c->s, "PowerOnVM_Task"), 1);
+    assert_int_equal(vim_server_count(c->s, "Login"), 1);
+}
+
 static void expired_session_is_replaced_silently(void **state) {
     struct vim_client *c = *state;
     vim_server_expire(c->s);
@@ -581,6 +600,7 @@ int main(void) {
         test(waiting_call_ends_with_its_context),
         test(call_on_a_dead_connection_is_made_on_another),
         test(expired_session_is_replaced_silently),
+        test(late_answer_does_not_replace_the_session),
         test(session_that_always_ends_is_not_fought_for),
         test(one_thread_logs_in_for_all),
         test(refused_login_is_not_tried_by_the_others),

@@ -167,6 +167,8 @@ static void a_standard_port_group_is_judged_by_its_policy(void **state) {
     ASSERT_FINDS(f, "warning port group VM Network: it rejects promiscuous mode:", "set both to accept");
     vcsim_control(&f->proxy, "portgroup \"VM Network\" promiscuous=true forged=false mac=true\n");
     ASSERT_FINDS(f, "warning port group VM Network: it rejects forged transmits:");
+    vcsim_control(&f->proxy, "portgroup \"VM Network\" promiscuous=true forged=true mac=false\n");
+    ASSERT_FINDS(f, "warning port group VM Network: it rejects MAC changes:");
     vcsim_control(&f->proxy, "portgroup \"VM Network\" promiscuous=false forged=false\n");
     ASSERT_FINDS(f, "warning port group VM Network: it rejects forged transmits and promiscuous mode:");
     vcsim_control(&f->proxy, "");

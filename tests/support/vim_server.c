@@ -596,6 +596,8 @@ static void put_answer(struct call *c, struct test_answer *a) {
     a->len = strlen(text);
     if (c->new_session)
         a->headers = keep(c->s, xasprintf("Set-Cookie: vmware_soap_session=%d; Path=/; HttpOnly\r\n", c->new_session));
+    else if (c->fault && strcmp(c->fault, "NotAuthenticated") == 0) /* one nobody has logged in to, as vCenter */
+        a->headers = "Set-Cookie: vmware_soap_session=none; Path=/; HttpOnly\r\n";
     if (c->closes) {
         a->cut = true;
         a->cut_at = 0;

@@ -159,12 +159,17 @@ static void give_all(struct http *h, struct https_connection **all, size_t n) {
         https_pool_give(h, all[i]);
 }
 
+static void answer_in(struct http *h, int64_t ms, int replies) {
+    while (replies--)
+        https_pool_note(h, ms);
+}
+
 static void a_server_that_answers_at_once_gets_a_few_connections(void **state) {
     (void)state;
     struct http *h = open_pool_of(64);
     struct https_connection *all[64];
     struct waiter w;
-    atomic_store(&h->quickest_ms, 9);
+    answer_in(h, 9, 8);
     assert_int_equal(http_at_once(h), 8);
     for (int i = 0; i < 8; i++)
         all[i] = take(h);
@@ -182,15 +187,30 @@ static void one_that_takes_its_time_gets_all_of_them(void **state) {
     (void)state;
     struct http *h = open_pool_of(64);
     struct https_connection *all[64];
-    atomic_store(&h->quickest_ms, 10);
+    answer_in(h, 10, 64);
     assert_int_equal(http_at_once(h), 64);
     for (int i = 0; i < 64; i++)
         all[i] = take(h);
     assert_int_equal(h->pool.made, 64);
-    atomic_store(&h->quickest_ms, 1);
+    answer_in(h, 1, 8);
     assert_int_equal(http_at_once(h), 64); /* as long as they are in use */
     give_all(h, all, 64);
     assert_int_equal(http_at_once(h), 8);
+    http_close(h);
+}
+
+static void a_few_quick_replies_among_slow_ones_do_not_count(void **state) {
+    (void)state;
+    struct http *h = open_pool_of(64);
+    for (int i = 0; i < 100; i++) {
+        answer_in(h, 3, 1);
+        answer_in(h, 300, 15);
+        assert_int_equal(http_at_once(h), 64);
+    }
+    answer_in(h, 3, 64);
+    assert_int_equal(http_at_once(h), 8);
+    answer_in(h, 300, 60);
+    assert_int_equal(http_at_once(h), 64);
     http_close(h);
 }
 
@@ -202,6 +222,7 @@ int main(void) {
         cmocka_unit_test(a_free_connection_goes_to_who_waits),
         cmocka_unit_test(a_server_that_answers_at_once_gets_a_few_connections),
         cmocka_unit_test(one_that_takes_its_time_gets_all_of_them),
+        cmocka_unit_test(a_few_quick_replies_among_slow_ones_do_not_count),
         cmocka_unit_test(a_connection_given_to_someone_who_leaves_is_not_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

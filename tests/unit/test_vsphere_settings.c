@@ -85,6 +85,20 @@ static void a_url_without_a_path_gets_the_sdk(void **state) {
     given_free(&g);
 }
 
+static void a_flag_that_is_off_excludes_nothing(void **state) {
+    (void)state;
+    struct given g;
+    struct error err = {0};
+    struct vsphere_settings s;
+    give(&g, GIVEN("url=https://vc", "username=anna", "tls.ca=/ca.pem", "tls.insecure=false", "ssh.port=2222"));
+    assert_int_equal(vsphere_settings_read(&g.config, &s, &err), 0);
+    assert_string_equal(s.trust.ca, "/ca.pem");
+    assert_false(s.trust.insecure);
+    assert_int_equal(s.ssh_port, 2222);
+    vsphere_settings_free(&s);
+    given_free(&g);
+}
+
 static void a_guest_hypervisor_is_where_its_machine_answers(void **state) {
     (void)state;
     const struct endpoint v4 = {"192.0.2.7", 22}, v6 = {"2001:db8::7", 22};
@@ -119,6 +133,8 @@ static void nonsense_is_refused_with_a_mend(void **state) {
     assert_refused(GIVEN("url=https://vc/sdk"), "it has no username", "username: administrator@vsphere.local");
     assert_refused(GIVEN(HOST, "port=8443"), "port is for guest hypervisors", "https://ADDRESS:8443/sdk");
     assert_refused(GIVEN(HOST, "tls.insecure=yes"), "tls.insecure 'yes' is neither", "tls.insecure: true");
+    assert_refused(GIVEN(HOST, "ssh.port=ssh"), "ssh.port 'ssh' is no number from 1 to 65535", "number");
+    assert_refused(GIVEN(HOST, "ssh.port=65558"), "ssh.port '65558' is no number from 1 to 65535", "number");
     assert_refused(GIVEN(HOST, "inventory.switch=s", "inventory.vlan=4096"), "'4096' is no number from 1 to 4095",
                    "number");
     assert_refused(GIVEN(HOST, "inventory.vlan=12"), "inventory.vlan is for the network nestor makes", "switch");
@@ -243,6 +259,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_host_is_read),
         cmocka_unit_test(a_url_without_a_path_gets_the_sdk),
+        cmocka_unit_test(a_flag_that_is_off_excludes_nothing),
         cmocka_unit_test(a_guest_hypervisor_is_where_its_machine_answers),
         cmocka_unit_test(nonsense_is_refused_with_a_mend),
         cmocka_unit_test(what_excludes_each_other_is_refused),

@@ -11,6 +11,9 @@
 #define NAME_LEN_MAX 80
 /* How often it is looked for what an earlier try makes. */
 #define BEING_MADE_MS 1000
+#define BEING_MADE_MAX_MS 8000
+/* How long that may be something of which nothing can be seen, not even a task. */
+#define UNSEEN_MS 60000
 
 static void put_option(struct soap_request *r, const char *key, const char *value) {
     soap_open_as(r, "extraConfig", "OptionValue");
@@ -79,7 +82,7 @@ char *vsphere_annotation(const struct machine_spec *spec) {
         spec->tag.lab_id, spec->tag.path);
 }
 
-/* --- its first network card --- */
+/* --- its network cards --- */
 
 static void put_connectable(struct soap_request *r) {
     soap_open(r, "connectable");
@@ -95,7 +98,8 @@ static void put_copied_number(struct soap_request *r, xmlNode *device, const cha
         soap_number(r, name, xml_number(value, 0));
 }
 
-/* Its MAC is the server's to give, in its own range: what a clone inherits would be the template's. */
+/* Its MAC is the server's to give, in its own range: what a clone inherits would be the template's. network NULL: it
+ * stays where it is. */
 static void put_card(struct soap_request *r, xmlNode *card, const struct vsphere_network *network) {
     char label[120] = "Network adapter 1";
     xml_text(xml_child(xml_child(card, "deviceInfo"), "label"), label, sizeof label);
@@ -107,7 +111,8 @@ static void put_card(struct soap_request *r, xmlNode *card, const struct vsphere
     soap_text(r, "label", label);
     soap_text(r, "summary", label);
     soap_close(r);
-    vsphere_put_network_backing(r, network);
+    if (network)
+        vsphere_put_network_backing(r, network);
     put_connectable(r);
     put_copied_number(r, card, "controllerKey");
     put_copied_number(r, card, "unitNumber");
@@ -116,12 +121,30 @@ static void put_card(struct soap_request *r, xmlNode *card, const struct vsphere
     soap_close(r);
 }
 
-static void put_network(struct soap_request *r, const struct vsphere_source *s, const struct vsphere_network *n) {
-    xmlNode *device = vsphere_device_first(s->seen);
+static void put_card_in_place(struct soap_request *r, xmlNode *card) {
+    struct vsphere_network own = vsphere_network_of_card(card);
+    bool known = own.name || own.key || own.opaque_id;
+    put_card(r, card, known ? &own : NULL);
+    vsphere_network_free(&own);
+}
+
+static xmlNode *next_card(xmlNode *device) {
     while (device && !vsphere_card_type(device))
         device = vsphere_device_next(device);
-    if (moref_is_set(&n->ref))
-        put_card(r, device, n);
+    return device;
+}
+
+/* The first goes to the network, if there is one. Of the others those change that would have the template's MAC: one
+ * that was given by hand is inherited by all clones. */
+static void put_network(struct soap_request *r, const struct vsphere_source *s, const struct vsphere_network *n) {
+    xmlNode *card = next_card(vsphere_device_first(s->seen));
+    if (moref_is_set(&n->ref)) {
+        put_card(r, card, n);
+        card = card ? next_card(vsphere_device_next(card)) : NULL;
+    }
+    for (; card; card = next_card(vsphere_device_next(card)))
+        if (xml_is(xml_child(card, "addressType"), "manual"))
+            put_card_in_place(r, card);
 }
 
 /* --- a vCenter clones --- */
@@ -200,15 +223,13 @@ static int check_name(const struct machine_spec *spec, struct error *err) {
 static const char *const uuid_paths[] = {"config.instanceUuid", NULL};
 static const struct vim_set uuid_set = {"VirtualMachine", uuid_paths};
 
-/* Whether a VM of that name is there that is whole, and so not ours. One that is being cloned has no configuration yet,
- * or cannot be seen at all. */
-static int is_foreign(struct hypervisor *hv, const struct machine_spec *spec, bool *ret, const struct context *ctx,
-                      struct error *err) {
-    struct moref folder, found = MOREF_NONE;
+/* What of that name is in the folder; an unset *ret: nothing that can be seen. */
+static int find_namesake(struct hypervisor *hv, const struct machine_spec *spec, struct moref *ret,
+                         const struct context *ctx, struct error *err) {
+    struct moref folder;
     cleanup_soap_reply struct soap_reply *reply = NULL;
-    cleanup_vim_object struct vim_object object = {0};
     xmlNode *node;
-    *ret = false;
+    *ret = MOREF_NONE;
     if (vsphere_place(hv, PLACE_FOLDER, &folder, ctx, err))
         return -1;
     struct soap_request *request = soap_new("FindChild", &vim_service(hv->vim)->search_index);
@@ -218,37 +239,81 @@ static int is_foreign(struct hypervisor *hv, const struct machine_spec *spec, bo
     soap_free(request);
     if (rc || (rc = soap_next(reply, &node, err)) < 0)
         return -1;
-    if (rc == 0 || !xml_ref(node, &found))
-        return 0;
-    struct error why = {0};
-    char uuid[64] = "";
-    if (vim_read(hv->vim, &found, &uuid_set, &object, ctx, &why) == 0)
-        xml_text(vim_property(&object, "config.instanceUuid"), uuid, sizeof uuid);
-    *ret = uuid[0] && strcasecmp(uuid, spec->uuid) != 0; /* ours: it was made just now */
+    if (rc > 0)
+        xml_ref(node, ret);
     return 0;
 }
 
-/* By what a call makes whose answer was lost, perhaps to a nestor that was killed since? Then it is waited for. */
+/* What people call it; NULL for a VM. */
+static const char *noun_of_other(const struct moref *ref) {
+    if (strcmp(ref->type, uuid_set.type) == 0)
+        return NULL;
+    return strcmp(ref->type, "Folder") == 0 ? "folder" : strcmp(ref->type, "VirtualApp") == 0 ? "vApp" : "thing";
+}
+
+/* What has the name and is not ours, as a noun: a folder, a VM that may not be read, one that is whole and another.
+ * NULL: there is none. A VM that is being cloned has no configuration yet, or cannot be seen at all. */
+static int find_foreign(struct hypervisor *hv, const struct machine_spec *spec, const char **ret,
+                        const struct context *ctx, struct error *err) {
+    struct moref found;
+    struct error why = {0};
+    cleanup_vim_object struct vim_object object = {0};
+    char uuid[64] = "";
+    *ret = NULL;
+    if (find_namesake(hv, spec, &found, ctx, err))
+        return -1;
+    if (!moref_is_set(&found) || (*ret = noun_of_other(&found)))
+        return 0;
+    if (vim_read(hv->vim, &found, &uuid_set, &object, ctx, &why) == 0) {
+        xml_text(vim_property(&object, uuid_paths[0]), uuid, sizeof uuid);
+        *ret = uuid[0] && strcasecmp(uuid, spec->uuid) != 0 ? "VM" : NULL; /* ours: it was made just now */
+        return 0;
+    }
+    *ret = vim_fault_is(&why, VIM_NO_PERMISSION) ? "VM" : NULL;
+    if (*ret || vim_fault_is(&why, VIM_MANAGED_OBJECT_NOT_FOUND))
+        return 0;
+    if (err)
+        *err = why;
+    return -1;
+}
+
+static int foreign_error(const struct machine_spec *spec, const char *noun, struct error *err) {
+    error_set(err, ERR_EXISTS, spec->tag.path, "there is a %s named %s in the folder, and it is not nestor's", noun,
+              spec->name);
+    return error_mend(err, "rename that %s, or use another 'inventory: { folder: }'", noun);
+}
+
+static int hidden_error(const struct hypervisor *hv, const struct machine_spec *spec, struct error *err) {
+    error_set(err, ERR_EXISTS, spec->tag.path, "the name %s is taken in the folder by something %s may not see",
+              spec->name, hv->settings.username);
+    return error_mend(err, "rename that, or use another 'inventory: { folder: }'");
+}
+
+/* By what a call makes whose answer was lost, perhaps to a nestor that was killed since? Then it is waited for, for
+ * long only while something is being made. */
 static int explain_duplicate(struct hypervisor *hv, const struct machine_spec *spec, const struct context *ctx,
                              struct error *err) {
     const char *path = spec->tag.path;
-    for (;;) {
+    int64_t unseen_until = clock_ms() + (hv->unseen_ms ? hv->unseen_ms : UNSEEN_MS);
+    for (int64_t pause = BEING_MADE_MS;; pause = 2 * pause < BEING_MADE_MAX_MS ? 2 * pause : BEING_MADE_MAX_MS) {
         struct vm vm;
-        bool foreign = false;
+        const char *foreign;
+        bool making = true;
         if (vsphere_vm_look(hv, &spec->tag, &vm, ctx, err))
             return -1;
         if (vm.there) {
             error_set(err, ERR_EXISTS, path, "%s was made by an earlier try", spec->name);
             return error_retry(err);
         }
-        if (is_foreign(hv, spec, &foreign, ctx, err))
+        if (find_foreign(hv, spec, &foreign, ctx, err))
             return error_subject(err, path);
-        if (foreign) {
-            error_set(err, ERR_EXISTS, path, "there is a VM named %s in the folder, and it is not nestor's",
-                      spec->name);
-            return error_mend(err, "rename that VM, or use another 'inventory: { folder: }'");
-        }
-        if (context_sleep(ctx, BEING_MADE_MS, path, "waiting until an earlier try has made it", err))
+        if (foreign)
+            return foreign_error(spec, foreign, err);
+        if (clock_ms() >= unseen_until && vsphere_is_making(hv, &making, ctx, err))
+            return error_subject(err, path);
+        if (!making)
+            return hidden_error(hv, spec, err);
+        if (context_sleep(ctx, pause, path, "waiting until an earlier try has made it", err))
             return -1;
     }
 }

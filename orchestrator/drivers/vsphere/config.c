@@ -10,7 +10,7 @@
 #include "nestor/file.h"
 
 #define PASSWORD_MAX 1024
-#define VLAN_MAX 4095 /* which means all of them, on a standard switch */
+#define VLAN_MAX 4095 /* which means all of them, on a standard switch; a distributed one says that otherwise */
 
 static const char *const place_params[PLACE_MAX] = {
 #define X(symbol, param, noun, folder, type, also) [symbol] = param,
@@ -97,9 +97,10 @@ static int read_access(const struct hypervisor_config *config, struct vsphere_se
         error_set(err, ERR_SPEC, config->subject, "it has no username");
         return error_mend(err, "say who logs in: username: administrator@vsphere.local, or root for an ESXi");
     }
+    s->ssh_port = 22;
     s->password_env = given(config, "password.env");
     s->password_file = given(config, "password.file");
-    if (read_number(config, "port", 65535, &port, err))
+    if (read_number(config, "port", 65535, &port, err) || read_number(config, "ssh.port", 65535, &s->ssh_port, err))
         return -1;
     if (config->endpoint) {
         s->dial_host = config->endpoint->host;
@@ -132,7 +133,9 @@ static int read_inventory(const struct hypervisor_config *config, struct vsphere
 
 static int check_choices(const struct hypervisor_config *config, struct error *err) {
     static const char *const passwords[] = {"password.env", "password.file", NULL};
-    static const char *const trusts[] = {"tls.thumbprint", "tls.ca", "tls.insecure", NULL};
+    const char *insecure = given(config, "tls.insecure");
+    bool off = insecure && strcmp(insecure, "false") == 0; /* then it says nothing */
+    const char *const trusts[] = {"tls.thumbprint", "tls.ca", off ? NULL : "tls.insecure", NULL};
     static const char *const computes[] = {"inventory.cluster", "inventory.host", "inventory.resource-pool", NULL};
     static const char *const networks[] = {"inventory.network", "inventory.switch", NULL};
     return at_most_one(config, passwords, "keep the one that holds the password", err) ||

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 
 #include "drivers/vsphere/vsphere_priv.h"
 
@@ -39,8 +40,17 @@ static int look_at_licence(struct examination *x, const struct context *ctx, str
     struct hypervisor *hv = x->hv;
     if (hv->vcenter)
         return 0;
-    if (vim_read(hv->vim, &vim_service(hv->vim)->license_manager, &licence_set, &object, ctx, err))
+    struct error why = {0};
+    if (vim_read(hv->vim, &vim_service(hv->vim)->license_manager, &licence_set, &object, ctx, &why)) {
+        if (vim_fault_is(&why, VIM_NO_PERMISSION)) {
+            tell(x, FINDING_WARNING, "licence", "give the user Global.Licenses, or look at it in the host's client",
+                 "%s may not see it: with the free one the API of this ESXi is read-only", hv->settings.username);
+            return 0;
+        }
+        if (err)
+            *err = why;
         return -1;
+    }
     xmlNode *licence = xml_child(vim_property(&object, "licenses"), "LicenseManagerLicenseInfo");
     char name[80] = "";
     xml_text(xml_child(licence, "name"), name, sizeof name);
@@ -95,32 +105,38 @@ static int look_at_hosts(struct examination *x, const struct context *ctx, struc
 
 /* 1, 0, or -1 when the server does not tell. */
 struct policy {
-    int promiscuous, forged, learning;
+    int promiscuous, forged, changes, learning;
 };
+static const struct policy untold = {-1, -1, -1, -1};
 
 static void take_flag(int *slot, xmlNode *value) {
     if (value)
         *slot = xml_flag(value, false);
 }
 
-/* What is not accepted, in words for people: "forged transmits and promiscuous mode". "" when it is fit. */
-static const char *what_it_rejects(const struct policy *p) {
-    bool deaf = p->promiscuous != 1 && p->learning != 1;
-    if (p->promiscuous < 0 && p->forged < 0 && p->learning < 0)
-        return NULL;
+/* What is not accepted, in words for people: "forged transmits and promiscuous mode". Empty when it is fit. */
+static void put_rejected(struct buffer *text, const struct policy *p) {
+    const char *words[3];
+    size_t n = 0;
     if (p->forged == 0)
-        return deaf ? "forged transmits and promiscuous mode" : "forged transmits";
-    return deaf ? "promiscuous mode" : "";
+        words[n++] = "forged transmits";
+    if (p->changes == 0)
+        words[n++] = "MAC changes";
+    if (p->promiscuous != 1 && p->learning != 1)
+        words[n++] = "promiscuous mode";
+    for (size_t i = 0; i < n; i++)
+        buffer_printf(text, "%s%s", i == 0 ? "" : i + 1 < n ? ", " : " and ", words[i]);
 }
 
 static void judge(struct examination *x, const char *name, const struct policy *p, bool distributed) {
     char subject[160];
     snprintf(subject, sizeof subject, "port group %s", name);
-    const char *rejected = what_it_rejects(p);
-    if (!rejected)
+    cleanup_buffer struct buffer rejected = {0};
+    put_rejected(&rejected, p);
+    if (memcmp(p, &untold, sizeof untold) == 0)
         tell(x, FINDING_WARNING, subject, "see its security settings in the vSphere Client",
              "the server does not tell whether it accepts forged transmits and promiscuous mode");
-    else if (!rejected[0])
+    else if (!rejected.len)
         tell(x, FINDING_FINE, subject, "", "it lets nested machines through%s",
              p->learning == 1 ? " by MAC learning" : "");
     else
@@ -129,7 +145,8 @@ static void judge(struct examination *x, const char *name, const struct policy *
                            "promiscuous mode"
                          : "set both to accept in its security settings, or name a switch instead of a network: nestor "
                            "then makes a port group that is fit",
-             "it rejects %s: nested machines that are bridged to it get no answer (those behind NAT do)", rejected);
+             "it rejects %s: nested machines that are bridged to it get no answer (those behind NAT do)",
+             buffer_str(&rejected));
 }
 
 static const char *const info_paths[] = {"networkInfo.portgroup", "networkInfo.vswitch", NULL};
@@ -146,11 +163,12 @@ static void take_security(struct policy *p, xmlNode *policy) {
     xmlNode *security = xml_child(policy, "security");
     take_flag(&p->promiscuous, xml_child(security, "allowPromiscuous"));
     take_flag(&p->forged, xml_child(security, "forgedTransmits"));
+    take_flag(&p->changes, xml_child(security, "macChanges"));
 }
 
 /* What a port group does not say holds as its switch has it; computedPolicy is the outcome, where a server tells it. */
 static void take_group(struct standard *s, xmlNode *group, xmlNode *switches) {
-    struct policy p = {-1, -1, -1};
+    struct policy p = untold;
     xmlNode *spec = xml_child(group, "spec");
     for (xmlNode *w = xml_child(switches, "HostVirtualSwitch"); w; w = xml_next(w, "HostVirtualSwitch")) {
         char name[120] = "";
@@ -159,9 +177,12 @@ static void take_group(struct standard *s, xmlNode *group, xmlNode *switches) {
     }
     take_security(&p, xml_child(spec, "policy"));
     take_security(&p, xml_child(group, "computedPolicy"));
-    /* The worst of all hosts counts. */
-    s->policy.promiscuous = s->found && s->policy.promiscuous < p.promiscuous ? s->policy.promiscuous : p.promiscuous;
-    s->policy.forged = s->found && s->policy.forged < p.forged ? s->policy.forged : p.forged;
+    if (s->found) { /* the worst of all hosts counts */
+        p.promiscuous = MIN(p.promiscuous, s->policy.promiscuous);
+        p.forged = MIN(p.forged, s->policy.forged);
+        p.changes = MIN(p.changes, s->policy.changes);
+    }
+    s->policy = p;
     s->found++;
 }
 
@@ -193,7 +214,7 @@ static int read_standard(struct examination *x, struct standard *s, const struct
 }
 
 static int look_at_standard(struct examination *x, const char *name, const struct context *ctx, struct error *err) {
-    struct standard s = {.name = name, .policy = {-1, -1, -1}};
+    struct standard s = {.name = name, .policy = untold};
     if (read_standard(x, &s, ctx, err))
         return -1;
     if (s.found && s.found < s.hosts) {
@@ -213,15 +234,17 @@ static const struct vim_set group_set = {"DistributedVirtualPortgroup", group_pa
 static int look_at_distributed(struct examination *x, const struct vsphere_network *n, const struct context *ctx,
                                struct error *err) {
     cleanup_vim_object struct vim_object object = {0};
-    struct policy p = {-1, -1, -1};
+    struct policy p = untold;
     if (vim_read(x->hv->vim, &n->ref, &group_set, &object, ctx, err))
         return -1;
     xmlNode *config = vim_property(&object, "config.defaultPortConfig");
     xmlNode *old = xml_child(config, "securityPolicy"), *newer = xml_child(config, "macManagementPolicy");
     take_flag(&p.promiscuous, xml_child(xml_child(old, "allowPromiscuous"), "value"));
     take_flag(&p.forged, xml_child(xml_child(old, "forgedTransmits"), "value"));
+    take_flag(&p.changes, xml_child(xml_child(old, "macChanges"), "value"));
     take_flag(&p.promiscuous, xml_child(newer, "allowPromiscuous"));
     take_flag(&p.forged, xml_child(newer, "forgedTransmits"));
+    take_flag(&p.changes, xml_child(newer, "macChanges"));
     take_flag(&p.learning, xml_child(xml_child(newer, "macLearningPolicy"), "enabled"));
     judge(x, n->name ? n->name : "?", &p, true);
     return 0;

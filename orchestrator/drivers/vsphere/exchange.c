@@ -57,11 +57,13 @@ static enum outcome of_body(struct vim *v, const char *method, struct http_reply
     return vim_fault_any(&why) ? OUTCOME_ANSWER : why.retry ? OUTCOME_UNKNOWN : OUTCOME_ENDED;
 }
 
+/* A vCenter hands a new session, which nobody has logged in to, to whoever has none that is valid
+ * (vmware_soap_session). The late answer to a call of the session before must not take the new one's place. */
 enum outcome exchange(struct vim *v, struct soap_request *request, struct soap_reply **ret, const struct context *ctx,
                       struct error *err) {
     static const char type[] = "Content-Type: text/xml; charset=utf-8";
     const char *headers[] = {type, v->action, NULL}, *method = soap_method(request);
-    struct http_request http = {.method = "POST", .headers = headers};
+    struct http_request http = {.method = "POST", .headers = headers, .ignore_cookies = strcmp(method, "Login") != 0};
     cleanup_http_reply struct http_reply reply = {0};
     bool sent = false;
     http.body = soap_envelope(request, &http.body_len);

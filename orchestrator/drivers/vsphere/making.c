@@ -1,14 +1,16 @@
 /* What is being made on the server just now. A nestor that was killed may have asked for it: its task goes on, the VM
  * is found by nothing before the task's end, and a task does not tell what it will make. So who is to remove a machine
- * that is not there waits until every VM that was being made has been made; those that others begin later do not count.
- */
+ * that is not there waits until every VM that this user's tasks were making has been made; those that begin later do
+ * not count. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "drivers/vsphere/vsphere_priv.h"
 
 struct tasks {
     struct moref *items;
     size_t n, cap;
+    char user[120]; /* whose tasks count; "": everybody's */
 };
 
 static void tasks_add(struct tasks *t, const struct moref *task) {
@@ -39,20 +41,41 @@ static bool is_over(const struct vim_object *task) {
     return xml_is(state, "success") || xml_is(state, "error");
 }
 
+/* As the server writes it in a task's reason, "VSPHERE.LOCAL\\Administrator", which is not how it was given. */
+static int read_user(struct hypervisor *hv, struct tasks *ret, const struct context *ctx, struct error *err) {
+    static const char *const paths[] = {"currentSession", NULL};
+    static const struct vim_set set = {"SessionManager", paths};
+    cleanup_vim_object struct vim_object object = {0};
+    if (vim_read(hv->vim, &vim_service(hv->vim)->session_manager, &set, &object, ctx, err))
+        return -1;
+    xml_text(xml_child(vim_property(&object, "currentSession"), "userName"), ret->user, sizeof ret->user);
+    return 0;
+}
+
+/* Who is known to be somebody else. Names are told in full, and compared as they are told to people. */
+static bool is_others(const struct tasks *t, const struct vim_object *task) {
+    char user[sizeof t->user] = "";
+    xmlNode *reason = vim_property(task, "info.reason");
+    return t->user[0] && xml_type_is(reason, "TaskReasonUser") &&
+           xml_text(xml_child(reason, "userName"), user, sizeof user) && user[0] && strcasecmp(user, t->user) != 0;
+}
+
 static int take_if_it_makes(void *data, struct vim_object *task, struct error *err) {
     (void)err;
     xmlNode *name = vim_property(task, "info.name");
-    if (!is_over(task) && (xml_is(name, "CloneVM_Task") || xml_is(name, "CreateVM_Task")))
+    if (!is_over(task) && !is_others(data, task) && (xml_is(name, "CloneVM_Task") || xml_is(name, "CreateVM_Task")))
         tasks_add(data, &task->ref);
     return 0;
 }
 
 static int find_making(struct hypervisor *hv, struct tasks *ret, const struct context *ctx, struct error *err) {
-    static const char *const paths[] = {"info.name", "info.state", NULL};
+    static const char *const paths[] = {"info.name", "info.state", "info.reason", NULL};
     static const struct vim_set set = {"Task", paths};
     struct tasks recent = {0};
     struct error why = {0};
-    int failed = read_recent(hv, &recent, ctx, &why) ||
+    if (!moref_is_set(&vim_service(hv->vim)->task_manager))
+        return 0;
+    int failed = read_recent(hv, &recent, ctx, &why) || (recent.n && read_user(hv, ret, ctx, &why)) ||
                  (recent.n && vim_read_these(hv->vim, recent.items, recent.n, &set, take_if_it_makes, ret, ctx, &why));
     free(recent.items);
     if (!failed || vim_fault_any(&why)) /* a user who may not see tasks can do without */
@@ -89,10 +112,18 @@ int vsphere_await_making(struct hypervisor *hv, const struct tag *tag, const str
     if (mine <= 0)
         return mine;
     struct tasks tasks = {0};
-    int failed = moref_is_set(&vim_service(hv->vim)->task_manager) && find_making(hv, &tasks, ctx, err);
+    int failed = find_making(hv, &tasks, ctx, err);
     for (size_t i = 0; i < tasks.n && !failed; i++)
         failed = await_end(hv, tag, &tasks.items[i], ctx, err);
     free(tasks.items);
     once_end(&hv->making_once, !failed);
+    return failed ? -1 : 0;
+}
+
+int vsphere_is_making(struct hypervisor *hv, bool *ret, const struct context *ctx, struct error *err) {
+    struct tasks tasks = {0};
+    int failed = find_making(hv, &tasks, ctx, err);
+    free(tasks.items);
+    *ret = tasks.n > 0;
     return failed ? -1 : 0;
 }

@@ -7,6 +7,11 @@
 
 #include "drivers/vsphere/vsphere_priv.h"
 
+/* How long a port group may still be in use after its machines are gone, and how often that is looked at. */
+#define RELEASE_MS 30000
+#define RELEASE_LOOK_MS 1000
+#define DVS_VLAN_MAX 4094
+
 static const char *const group_paths[] = {"key", "name", "config.distributedVirtualSwitch", NULL};
 static const char *const dvs_paths[] = {"uuid", "name", "summary.productInfo.version", NULL};
 static const char *const opaque_paths[] = {"summary", NULL};
@@ -24,6 +29,23 @@ void vsphere_network_free(struct vsphere_network *n) {
     free(n->opaque_id);
     free(n->opaque_type);
     *n = (struct vsphere_network){0};
+}
+
+struct vsphere_network vsphere_network_of_card(xmlNode *card) {
+    struct vsphere_network n = {0};
+    xmlNode *backing = xml_child(card, "backing"), *port = xml_child(backing, "port");
+    if (xml_type_is(backing, "VirtualEthernetCardNetworkBackingInfo")) {
+        n.name = xml_text_new(xml_child(backing, "deviceName"));
+    } else if (xml_type_is(backing, "VirtualEthernetCardDistributedVirtualPortBackingInfo")) {
+        n.key = xml_text_new(xml_child(port, "portgroupKey"));
+        n.dvs = xml_text_new(xml_child(port, "switchUuid"));
+    } else if (xml_type_is(backing, "VirtualEthernetCardOpaqueNetworkBackingInfo")) {
+        n.opaque_id = xml_text_new(xml_child(backing, "opaqueNetworkId"));
+        n.opaque_type = xml_text_new(xml_child(backing, "opaqueNetworkType"));
+    }
+    if ((n.key != NULL) != (n.dvs != NULL) || (n.opaque_id != NULL) != (n.opaque_type != NULL))
+        vsphere_network_free(&n);
+    return n;
 }
 
 void vsphere_put_network_backing(struct soap_request *r, const struct vsphere_network *n) {
@@ -128,8 +150,9 @@ static bool is_there_already(const struct error *err) {
 }
 
 struct switch_search {
-    const char *name;
+    const char *name; /* NULL: whatever is seen is meant */
     struct moref ref; /* of a distributed switch of that name */
+    size_t n;         /* how many there are */
     bool learns;      /* it can learn MACs */
 };
 
@@ -148,23 +171,46 @@ static bool can_learn(xmlNode *version) {
 static int take_switch(void *data, struct vim_object *o, struct error *err) {
     (void)err;
     struct switch_search *s = data;
-    const char *slash = strrchr(s->name, '/');
-    if (xml_is(vim_property(o, "name"), slash ? slash + 1 : s->name)) {
+    if (!s->name || xml_is(vim_property(o, "name"), s->name)) {
+        s->n++;
         s->ref = o->ref;
         s->learns = can_learn(vim_property(o, "summary.productInfo.version"));
     }
     return 0;
 }
 
+static int find_dvs_by_path(struct hypervisor *hv, const char *path, struct switch_search *s, const struct context *ctx,
+                            struct error *err) {
+    struct moref found;
+    cleanup_vim_object struct vim_object object = {0};
+    if (vsphere_path_find(hv, PLACE_NETWORK, path, &found, ctx, err))
+        return -1;
+    size_t len = strlen(found.type), suffix = strlen(dvs_set.type); /* VmwareDistributedVirtualSwitch is one of them */
+    if (!moref_is_set(&found) || len < suffix || strcmp(found.type + len - suffix, dvs_set.type) != 0)
+        return 0;
+    return vim_read(hv->vim, &found, &dvs_set, &object, ctx, err) || take_switch(s, &object, err) ? -1 : 0;
+}
+
+/* A name with a slash in it is a path. Unset s->ref: it is no distributed switch. */
 static int find_dvs(struct hypervisor *hv, struct switch_search *s, const struct context *ctx, struct error *err) {
     const struct vsphere_datacenter *dc;
+    const char *name = hv->settings.vswitch;
+    *s = (struct switch_search){0};
     if (!hv->vcenter)
         return 0;
-    return vsphere_datacenter(hv, &dc, ctx, err) || vim_read_all(hv->vim, &dc->ref, &dvs_set, take_switch, s, ctx, err);
+    if (strchr(name, '/'))
+        return find_dvs_by_path(hv, name, s, ctx, err);
+    s->name = name;
+    if (vsphere_datacenter(hv, &dc, ctx, err) || vim_read_all(hv->vim, &dc->ref, &dvs_set, take_switch, s, ctx, err))
+        return -1;
+    if (s->n < 2)
+        return 0;
+    error_set(err, ERR_CONFLICT, hv->config.subject, "there are %zu distributed switches '%s'", s->n, name);
+    return error_mend(err, "say which by its inventory path, as 'govc find / -name %s' shows it", name);
 }
 
 int vsphere_is_distributed(struct hypervisor *hv, bool *ret, const struct context *ctx, struct error *err) {
-    struct switch_search s = {.name = hv->settings.vswitch};
+    struct switch_search s;
     if (find_dvs(hv, &s, ctx, err))
         return -1;
     *ret = moref_is_set(&s.ref);
@@ -201,6 +247,16 @@ static void put_open_policy(struct soap_request *r) {
     put_bool_policy(r, "macChanges", true);
     put_bool_policy(r, "forgedTransmits", true);
     soap_close(r);
+}
+
+/* VmwareDistributedVirtualSwitchVlanIdSpec.vlanId: "0 to 4094"; a trunk would be another type. */
+static int check_vlan(const struct hypervisor *hv, struct error *err) {
+    if (hv->settings.vlan <= DVS_VLAN_MAX)
+        return 0;
+    error_set(err, ERR_SPEC, hv->config.subject,
+              "inventory.vlan %d is for standard switches, and '%s' is a distributed one", hv->settings.vlan,
+              hv->settings.vswitch);
+    return error_mend(err, "give a VLAN from 1 to %d, or leave it out", DVS_VLAN_MAX);
 }
 
 static int add_group(struct hypervisor *hv, const struct switch_search *s, const char *name, const struct context *ctx,
@@ -304,12 +360,12 @@ int vsphere_network_systems(struct hypervisor *hv, const struct vsphere_systems 
 }
 
 static int make_own(struct hypervisor *hv, const char *name, const struct context *ctx, struct error *err) {
-    struct switch_search s = {.name = hv->settings.vswitch};
+    struct switch_search s;
     const struct vsphere_systems *systems;
     if (find_dvs(hv, &s, ctx, err))
         return -1;
     if (moref_is_set(&s.ref))
-        return add_group(hv, &s, name, ctx, err);
+        return check_vlan(hv, err) ? -1 : add_group(hv, &s, name, ctx, err);
     int failed = vsphere_network_systems(hv, &systems, ctx, err);
     for (size_t i = 0; !failed && i < systems->n; i++)
         failed = add_to_host(hv, &systems->items[i], name, ctx, err);
@@ -354,10 +410,9 @@ int vsphere_ensure_network(struct hypervisor *hv, const struct context *ctx, str
 
 /* --- and its end --- */
 
-/* In use: another run of the same lab is faster, or somebody else has put a machine on it. */
-static bool is_gone_or_used(const struct error *err) {
-    return vim_fault_is(err, VIM_NOT_FOUND) || vim_fault_is(err, VIM_MANAGED_OBJECT_NOT_FOUND) ||
-           vim_fault_is(err, VIM_RESOURCE_IN_USE);
+/* Another run of the same lab is faster. */
+static bool is_gone(const struct error *err) {
+    return vim_fault_is(err, VIM_NOT_FOUND) || vim_fault_is(err, VIM_MANAGED_OBJECT_NOT_FOUND);
 }
 
 static int remove_group(struct hypervisor *hv, const struct moref *ref, const struct context *ctx, struct error *err) {
@@ -365,7 +420,7 @@ static int remove_group(struct hypervisor *hv, const struct moref *ref, const st
     struct soap_request *r = soap_new("Destroy_Task", ref);
     int failed = vim_do(hv->vim, r, NULL, NULL, ctx, &why);
     soap_free(r);
-    if (!failed || is_gone_or_used(&why))
+    if (!failed || is_gone(&why))
         return 0;
     if (err)
         *err = why;
@@ -378,9 +433,32 @@ static int remove_from_hosts(struct hypervisor *hv, const char *name, const stru
     for (size_t i = 0; !failed && i < systems->n; i++) {
         struct soap_request *r = soap_new("RemovePortGroup", &systems->items[i]);
         soap_text(r, "pgName", name);
-        failed = call_for_nothing(hv, r, is_gone_or_used, ctx, err);
+        failed = call_for_nothing(hv, r, is_gone, ctx, err);
     }
     return failed ? -1 : 0;
+}
+
+/* A distributed switch may learn late that the machines on it are gone. Who is on it for longer is somebody else's. */
+static int remove_own(struct hypervisor *hv, const struct moref *ref, const char *name, const struct context *ctx,
+                      struct error *err) {
+    bool distributed = strcmp(ref->type, "DistributedVirtualPortgroup") == 0;
+    int64_t patience = hv->release_ms ? hv->release_ms : RELEASE_MS;
+    struct context release = context_timeout(ctx, patience);
+    for (;;) {
+        struct error why = {0};
+        if ((distributed ? remove_group(hv, ref, ctx, &why) : remove_from_hosts(hv, name, ctx, &why)) == 0)
+            return 0;
+        bool used = vim_fault_is(&why, VIM_RESOURCE_IN_USE);
+        if (used && !context_sleep(&release, RELEASE_LOOK_MS, hv->config.subject, "its release", NULL))
+            continue;
+        if (used && context_check(ctx, hv->config.subject, "waiting until nothing is on it", err))
+            return -1;
+        why.retry = why.retry && !used; /* it was waited for */
+        if (err)
+            *err = why;
+        return used ? error_mend(err, "put what is still connected to it elsewhere, then run the same command again")
+                    : -1;
+    }
 }
 
 /* Only what nestor has made for this lab, known by its name. The snapshots of templates stay: see template.c. */
@@ -399,11 +477,10 @@ int vsphere_prune(struct hypervisor *hv, const struct context *ctx, struct error
             *err = why;
         return -1;
     }
-    int failed = strcmp(ref.type, "DistributedVirtualPortgroup") == 0 ? remove_group(hv, &ref, ctx, err)
-                                                                      : remove_from_hosts(hv, own, ctx, err);
+    int failed = remove_own(hv, &ref, own, ctx, err);
     if (!failed) { /* a later `up` through this handle makes it anew */
-        once_end(&hv->network_once, false);
         vsphere_network_free(&hv->network);
+        once_end(&hv->network_once, false); /* last: from now on another thread may fill it */
     }
     return failed ? error_context(err, "removing the network %s", own) : 0;
 }

@@ -169,11 +169,16 @@ static int path_of(struct hypervisor *hv, enum vsphere_place place, const char *
     return 0;
 }
 
+int vsphere_path_find(struct hypervisor *hv, enum vsphere_place place, const char *name, struct moref *ret,
+                      const struct context *ctx, struct error *err) {
+    cleanup_free char *path = NULL;
+    return path_of(hv, place, name, &path, ctx, err) || find_by_path(hv, path, ret, ctx, err) ? -1 : 0;
+}
+
 int vsphere_place_find(struct hypervisor *hv, enum vsphere_place place, const char *name, struct moref *ret,
                        const struct context *ctx, struct error *err) {
     struct moref found;
-    cleanup_free char *path = NULL;
-    if (path_of(hv, place, name, &path, ctx, err) || find_by_path(hv, path, &found, ctx, err))
+    if (vsphere_path_find(hv, place, name, &found, ctx, err))
         return -1;
     if (moref_is_set(&found) && is_of_kind(place, &found)) {
         *ret = found;

@@ -77,7 +77,7 @@ static int open_shell(struct hypervisor *hv, const char *host, struct access **r
     int failed = file_read(AT_FDCWD, key_file, KEY_MAX, &key, hv->config.subject, err);
     struct ssh_target target = {.subject = hv->config.subject,
                                 .host = host,
-                                .port = (uint16_t)atoi(wanted(hv, "ssh.port", "22")),
+                                .port = (uint16_t)hv->settings.ssh_port,
                                 .user = wanted(hv, "ssh.user", "root"),
                                 .host_key = host_key,
                                 .private_key = buffer_str(&key)};

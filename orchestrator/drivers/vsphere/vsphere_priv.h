@@ -49,6 +49,7 @@ struct vsphere_settings {
     const char *named[PLACE_MAX]; /* as the user wrote it; NULL: not given */
     const char *vswitch;          /* where a network of the lab's own is made; NULL */
     int vlan;                     /* of that network; 0: none */
+    int ssh_port;                 /* of an ESXi that is prepared */
 };
 /* ERR_SPEC about config->subject. What *ret points to is the config's, but for url. */
 int vsphere_settings_read(const struct hypervisor_config *config, struct vsphere_settings *ret,
@@ -96,6 +97,9 @@ int vsphere_place(struct hypervisor *hv, enum vsphere_place place, struct moref 
  * with what there is as the mend. */
 int vsphere_place_find(struct hypervisor *hv, enum vsphere_place place, const char *name, struct moref *ret,
                        const struct context *ctx, struct error *err) NESTOR_CHECKED;
+/* Whatever is at that inventory path, which may begin at the place's folder; an unset *ret: nothing. */
+int vsphere_path_find(struct hypervisor *hv, enum vsphere_place place, const char *name, struct moref *ret,
+                      const struct context *ctx, struct error *err) NESTOR_CHECKED;
 /* The name of an object, as the server has it. Caller frees. */
 int vsphere_name_of(struct hypervisor *hv, const struct moref *ref, char **ret, const struct context *ctx,
                     struct error *err) NESTOR_CHECKED;
@@ -277,6 +281,9 @@ int vsphere_delete_leftovers(struct hypervisor *hv, const struct tag *tag, const
 int vsphere_await_making(struct hypervisor *hv, const struct tag *tag, const struct context *ctx,
                          struct error *err) NESTOR_CHECKED;
 
+/* Whether the user's own tasks make some VM just now. */
+int vsphere_is_making(struct hypervisor *hv, bool *ret, const struct context *ctx, struct error *err) NESTOR_CHECKED;
+
 /* "[datastore] FOLDER", the machine's own; the caller frees it. ERR_CONFLICT when it is not one nestor had made. */
 int vsphere_folder_of(struct hypervisor *hv, const struct tag *tag, const struct moref *vm, char **ret,
                       const struct context *ctx, struct error *err) NESTOR_CHECKED;
@@ -290,6 +297,8 @@ struct vsphere_network {
 };
 int vsphere_network(struct hypervisor *hv, const struct vsphere_network **ret, const struct context *ctx,
                     struct error *err) NESTOR_CHECKED;
+/* Where a card of a template is; nothing is set where that is not known. The caller frees what is in it. */
+struct vsphere_network vsphere_network_of_card(xmlNode *card);
 void vsphere_put_network_backing(struct soap_request *r, const struct vsphere_network *n);
 void vsphere_network_free(struct vsphere_network *n);
 /* The network system of each host machines may run on. *ret is the handle's. */
@@ -323,8 +332,9 @@ struct hypervisor {
     struct vsphere_settings settings;
     struct vim_config vim_config;
     struct vim *vim;
-    bool vcenter;               /* else a bare ESXi */
-    atomic_bool no_child_disks; /* check saw that the host cannot have them */
+    bool vcenter;                  /* else a bare ESXi */
+    atomic_bool no_child_disks;    /* check saw that the host cannot have them */
+    int64_t release_ms, unseen_ms; /* network.c, clone.c: how long they wait; 0, or what a test wants */
 
     pthread_mutex_t lock;               /* of what is below, for moments only */
     struct buffer password;             /* one that was asked for; wiped at the end */

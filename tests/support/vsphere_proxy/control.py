@@ -57,6 +57,8 @@ class Rule:
             self.actions["task"] = tasks.Plan()
         elif self.task and key in TASK_TIMES and given:
             setattr(self.task, key, float("inf") if text == "forever" else number(text) / 1000)
+        elif self.task and key == "user" and text:
+            self.task.user = text
         elif self.task and key in TASK_FLAGS and not given:
             setattr(self.task, key, True)
         else:

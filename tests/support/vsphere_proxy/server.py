@@ -211,7 +211,7 @@ class Server:
             if own:
                 if own[0] is None:
                     raise Drop("close")
-                return own[0], xml, own[1]
+                return own[0], xml + self._fresh_session(call, own[1]), own[1]
             status, headers, body = self._forward(call, upstream, call.message.body)
         finally:
             if not refused and not call.task:
@@ -219,6 +219,13 @@ class Server:
         if status == "200":
             body = self._understood(call, headers, body)
         return status, headers, body
+
+    @staticmethod
+    def _fresh_session(call, body):
+        """As a vCenter does, who has no valid session is given one that nobody has logged in to."""
+        if soap.fault_of(body) != "NotAuthenticated":
+            return []
+        return [("Set-Cookie", f'vmware_soap_session="unauthenticated-{call.number}"; Path=/; HttpOnly')]
 
     def _own(self, call, upstream, actions):
         """(status, body) of calls that the proxy answers itself, else None."""

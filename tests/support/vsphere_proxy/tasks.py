@@ -19,7 +19,7 @@ class Plan:
     """How a task goes: seconds, and how it ends."""
 
     def __init__(self):
-        self.queued, self.running, self.early, self.uncancelable = 0, 0, False, False
+        self.queued, self.running, self.early, self.uncancelable, self.user = 0, 0, False, False, None
 
 
 def _stamp(at):
@@ -72,6 +72,8 @@ class Task:
             "info.progress": None if progress is None else soap.value("xsd:int", str(progress)),
             "info.startTime": None if started is None else soap.value("xsd:dateTime", _stamp(started)),
             "info.completeTime": None if at is None else soap.value("xsd:dateTime", _stamp(at)),
+            "info.reason": self.plan.user and soap.value(
+                "TaskReasonUser", f"<userName>{escape(self.plan.user)}</userName>"),
             "info.result": result,
             "info.error": error,
         }
