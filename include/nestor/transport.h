@@ -32,7 +32,7 @@ struct command {
 #define COMMAND(text) ((struct command){.script = (text), .in_fd = -1, .out_fd = -1, .err_fd = -1})
 
 struct command_result {
-    int status; /* exit status; 128 + n when signal n ended it */
+    int status; /* exit status, 0 to 255; 128 + n when signal n ended it; 255 when it is none of these */
     struct buffer out, err;
 };
 void command_result_free(struct command_result *r);

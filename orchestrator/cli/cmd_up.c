@@ -40,9 +40,9 @@ static void print_result(struct session *s, struct cli *cli, bool changed) {
     view_free(&view);
 }
 
-/* Machines that went off while they were waited for, inside another: it has restarted under them, as guest kernels do
- * now and then under emulated SVM (README, "Said plainly"). Nothing is wrong with them. */
-static bool lost_their_hypervisor(const struct session *s, const struct run_result *r) {
+/* Machines that went off while they were waited for, inside another: mostly it has restarted under them, as guest
+ * kernels do now and then under emulated SVM (README, "Said plainly"), and nothing is wrong with them. */
+static bool went_off_inside(const struct session *s, const struct run_result *r) {
     uint32_t row = r->first.code == ERR_DIED ? inventory_find(s->inv, r->first.subject) : LAB_NONE;
     return row != LAB_NONE && s->inv->rows[row].parent != LAB_NONE && !cancel_fired(&s->cli->cancel);
 }
@@ -53,10 +53,11 @@ static int once_more(struct session *s, const struct up_options *o, struct plan 
     struct cli *cli = s->cli;
     cleanup_free char *lost = xstrdup(result->first.subject);
     struct progress *progress = progress_open(stderr, cli->live, cli->live && cli->color, cli->quiet);
-    event_emit(progress_sink(progress),
-               (struct event){.kind = EVENT_NOTICE,
-                              .path = lost,
-                              .text = "it went off with what it runs in; what that left is brought up once more"});
+    event_emit(
+        progress_sink(progress),
+        (struct event){.kind = EVENT_NOTICE,
+                       .path = lost,
+                       .text = "it went off while it was waited for; what is missing now is brought up once more"});
     error_clear(err);
     plan_free(*plan);
     *plan = NULL;
@@ -98,7 +99,7 @@ static int bring_up(struct session *s, const struct up_options *o, struct error 
     asking_board(cli->asking, NULL);
     progress_close(progress);
     progress = NULL;
-    if (code < 0 && lost_their_hypervisor(s, &result))
+    if (code < 0 && went_off_inside(s, &result))
         code = once_more(s, o, &plan, hosts, &result, err);
     if (code < 0)
         code = work_exit_code(cli, &result, err);

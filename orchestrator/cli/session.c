@@ -48,9 +48,19 @@ static int load_secret(struct session *s, struct error *err) {
     cleanup_free char *path = session_path(s, "secret");
     if (access(path, F_OK) != 0)
         return 0; /* reach tells when a key is needed */
-    if (secret_load(&s->secret, path, err))
+    struct error why = {0};
+    if (secret_load(&s->secret, path, &why) == 0) {
+        s->has_secret = true;
+        return 0;
+    }
+    if (s->lab) {
+        *err = why;
         return -1;
-    s->has_secret = true;
+    }
+    /* By its name a lab is looked at or removed, and most of that needs no key. */
+    cleanup_buffer struct buffer text = {0};
+    error_one_line(&why, &text);
+    warning_print(buffer_str(&text), false, stderr);
     return 0;
 }
 

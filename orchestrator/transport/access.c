@@ -13,7 +13,12 @@ void command_result_free(struct command_result *r) {
 
 int access_run(struct access *a, const struct command *command, struct command_result *ret, const struct context *ctx,
                struct error *err) {
-    return a->ops->run(a, command, ret, ctx, err);
+    if (a->ops->run(a, command, ret, ctx, err))
+        return -1;
+    /* RFC 4254 (6.10) lets a server say any 32 bits, of which a process keeps eight: 256 would be a success. */
+    if (ret->status < 0 || ret->status > 255)
+        ret->status = 255;
+    return 0;
 }
 
 int access_put(struct access *a, const char *local_path, const char *remote_path, mode_t mode, progress_fn progress,

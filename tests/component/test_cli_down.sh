@@ -118,3 +118,14 @@ expect_exit 0
 copies=2 expect_up box
 cmp -s secret.first "$NESTOR_HOME"/labs/*/secret && fail "the secret is the old one"
 [ "$(stat -c %a "$NESTOR_HOME"/labs/*/secret)" = 600 ] || fail "the secret can be read by others"
+
+box_is_up "a damaged secret is no obstacle"
+echo short >"$(echo "$NESTOR_HOME"/labs/*/secret)"
+nestor up box.yaml --yes
+expect_exit 1
+expect_error "the lab's secret is damaged: 6 bytes where 32 belong" "or remove the lab with 'nestor down'"
+nestor status box
+expect_exit 0
+expect_err "warning: $(echo "$NESTOR_HOME"/labs/*/secret): the lab's secret is damaged"
+nestor down box --yes
+expect_exit 0

@@ -17,6 +17,10 @@ for path in box/kvm1 box/kvm2/web2; do
     expect_err "not found"
 done
 
+what="a status that no process can have is no success"
+nestor exec box/kvm1 -- exit 256
+expect_exit 255
+
 what="several words are passed exactly as they are"
 nestor exec box/kvm1/web1 -- echo 'a  b' "it's"
 expect_exit 0

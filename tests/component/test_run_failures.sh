@@ -145,7 +145,7 @@ begin "machines that went off with what they run in are brought up once more"
 write_faults "connect box/kvm1/web1 machine-died times=1"
 nestor up box.yaml --yes
 expect_exit 0
-expect_err "box/kvm1/web1: it went off with what it runs in; what that left is brought up once more"
+expect_err "box/kvm1/web1: it went off while it was waited for; what is missing now is brought up once more"
 expect_up box
 
 begin "once, not for ever"

@@ -13,7 +13,8 @@ static int do_true(struct shell *sh) {
     return 0;
 }
 
-static int do_exit(struct shell *sh) { return sh->n > 1 ? atoi(sh->words[1]) & 0xff : 0; }
+/* Any number, as a server may say. */
+static int do_exit(struct shell *sh) { return sh->n > 1 ? atoi(sh->words[1]) : 0; }
 
 static int do_echo(struct shell *sh) {
     for (int i = 1; i < sh->n; i++)
