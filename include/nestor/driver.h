@@ -206,7 +206,7 @@ struct driver {
     int (*connect)(struct hypervisor *hv, const struct machine_spec *spec, struct access **ret,
                    const struct context *ctx, struct error *err);
 
-    /* Optional (issue: snapshots). */
+    /* Optional, with DRIVER_SNAPSHOT; no driver and no command has them yet. */
     int (*snapshot)(struct hypervisor *hv, const struct tag *tag, const char *name, const struct context *ctx,
                     struct error *err);
     int (*revert)(struct hypervisor *hv, const struct tag *tag, const char *name, const struct context *ctx,

@@ -60,8 +60,9 @@ void help_print_markdown(FILE *out) {
     fputs(
         "\nEvery command has `-q`, `--quiet` (only warnings and errors) and `-h`, `--help`. Options may stand before "
         "or\n"
-        "after the arguments; `--` ends them. Progress is told on standard error: as a tree that redraws itself on a\n"
-        "terminal, else as a line per event. `NO_COLOR` and `TERM=dumb` are respected.\n\n"
+        "after the arguments; `--` ends them. For `exec` and `ssh` they stand before the machine: what follows it is the\n"
+        "command's. Progress is told on standard error: as a tree that redraws itself on a terminal, else as a line per\n"
+        "event. `NO_COLOR` and `TERM=dumb` are respected.\n\n"
         "| exit status | |\n| --- | --- |\n"
         "| 0 | done |\n"
         "| 1 | failed |\n"
