@@ -57,20 +57,21 @@ void help_print_markdown(FILE *out) {
           out);
     for (const struct cli_command *const *c = commands; *c; c++)
         fprintf(out, "| [`%s`](#nestor-%s) | %s |\n", (*c)->name, (*c)->name, (*c)->summary);
-    fputs(
-        "\nEvery command has `-q`, `--quiet` (only warnings and errors) and `-h`, `--help`. Options may stand before "
-        "or\n"
-        "after the arguments; `--` ends them. For `exec` and `ssh` they stand before the machine: what follows it is the\n"
-        "command's. Progress is told on standard error: as a tree that redraws itself on a terminal, else as a line per\n"
-        "event. `NO_COLOR` and `TERM=dumb` are respected.\n\n"
-        "| exit status | |\n| --- | --- |\n"
-        "| 0 | done |\n"
-        "| 1 | failed |\n"
-        "| 2 | usage or lab file error |\n"
-        "| 3 | `plan`, `gc`: there is something to do |\n"
-        "| 4 | partly done |\n"
-        "| 130 | interrupted |\n",
-        out);
+    fputs("\nEvery command has `-q`, `--quiet` (only warnings and errors) and `-h`, `--help`. Options may stand before "
+          "or\n"
+          "after the arguments; `--` ends them. For `exec` and `ssh` they stand before the machine: what follows it is "
+          "the\n"
+          "command's. Progress is told on standard error: as a tree that redraws itself on a terminal, else as a line "
+          "per\n"
+          "event. `NO_COLOR` and `TERM=dumb` are respected.\n\n"
+          "| exit status | |\n| --- | --- |\n"
+          "| 0 | done |\n"
+          "| 1 | failed |\n"
+          "| 2 | usage or lab file error |\n"
+          "| 3 | `plan`, `gc`: there is something to do |\n"
+          "| 4 | partly done |\n"
+          "| 130 | interrupted |\n",
+          out);
     for (const struct cli_command *const *c = commands; *c; c++)
         print_command(*c, out);
 }
