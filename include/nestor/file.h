@@ -40,6 +40,9 @@ int file_write(int dirfd, const char *name, const void *bytes, size_t n, mode_t 
 
 /* Makes the directory; fine if it is there. */
 int dir_make(const char *path, mode_t mode, const char *subject, struct error *err) NESTOR_CHECKED;
+/* The name of the next entry but "." and "..", borrowed until the next call: 1, or 0 at the end. Half a list is none:
+ * -1 with errno when the directory cannot be read on. */
+int dir_next(DIR *dir, const char **ret) NESTOR_CHECKED;
 /* Calls fn for each entry of a directory; one that is not there is empty. Ends with the first -1 of fn. */
 int dir_each(const char *dir, const char *subject, int (*fn)(void *data, const char *name, struct error *err),
              void *data, struct error *err) NESTOR_CHECKED;

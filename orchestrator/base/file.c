@@ -95,6 +95,18 @@ void cleanup_closedirp(DIR **dir) {
         closedir(*dir);
 }
 
+int dir_next(DIR *dir, const char **ret) {
+    for (;;) {
+        errno = 0; /* readdir(3) gives NULL at the end and when it fails */
+        const struct dirent *entry = readdir(dir);
+        if (!entry)
+            return errno ? -1 : 0;
+        *ret = entry->d_name;
+        if (strcmp(*ret, ".") != 0 && strcmp(*ret, "..") != 0)
+            return 1;
+    }
+}
+
 /* --- removing a tree --- */
 
 struct removal {
@@ -112,13 +124,12 @@ static int removal_error(const struct removal *r, const char *name) {
 
 static int remove_at(const struct removal *r, int at, const char *name);
 
-static int remove_entries(const struct removal *r, DIR *dir) {
-    for (const struct dirent *entry; (entry = readdir(dir));) {
-        bool dots = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
-        if (!dots && remove_at(r, dirfd(dir), entry->d_name))
+static int remove_entries(const struct removal *r, DIR *dir, const char *name) {
+    int got;
+    for (const char *entry; (got = dir_next(dir, &entry)) > 0;)
+        if (remove_at(r, dirfd(dir), entry))
             return -1;
-    }
-    return 0;
+    return got ? removal_error(r, name) : 0;
 }
 
 /* Through descriptors: a directory that is replaced by a symbolic link meanwhile does not lead out of the tree. */
@@ -132,7 +143,7 @@ static int remove_at(const struct removal *r, int at, const char *name) {
     if (!dir)
         return errno == ENOENT ? 0 : removal_error(r, name);
     fd = -1; /* dir's now */
-    if (remove_entries(r, dir))
+    if (remove_entries(r, dir, name))
         return -1;
     return unlinkat(at, name, AT_REMOVEDIR) == 0 || errno == ENOENT ? 0 : removal_error(r, name);
 }
@@ -147,9 +158,9 @@ int dir_each(const char *dir, const char *subject, int (*fn)(void *, const char 
     cleanup_dir DIR *d = opendir(dir);
     if (!d)
         return errno == ENOENT || errno == ENOTDIR ? 0 : error_set_errno(err, errno, subject, "cannot read %s", dir);
-    int rc = 0;
-    for (struct dirent *e; !rc && (e = readdir(d));)
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-            rc = fn(data, e->d_name, err);
-    return rc;
+    int got;
+    for (const char *name; (got = dir_next(d, &name)) > 0;)
+        if (fn(data, name, err))
+            return -1;
+    return got ? error_set_errno(err, errno, subject, "cannot read %s", dir) : 0;
 }

@@ -91,17 +91,17 @@ static void ask_host(struct collection *c, const struct known_host *host) {
 
 static int find_directories(struct collection *c, struct error *err) {
     cleanup_free char *labs = xasprintf("%s/labs", c->home);
-    DIR *d = opendir(labs);
+    cleanup_dir DIR *d = opendir(labs);
     if (!d && errno == ENOENT)
         return 0;
     if (!d)
         return error_set_errno(err, errno, labs, "cannot read it");
-    for (struct dirent *e; (e = readdir(d));)
-        if (strlen(e->d_name) == LAB_ID_LEN && strspn(e->d_name, "0123456789abcdef") == LAB_ID_LEN)
-            add(c, (struct orphan){.lab_id = arena_strdup(&c->arena, e->d_name),
-                                   .path = arena_printf(&c->arena, "%s/%s", labs, e->d_name)});
-    closedir(d);
-    return 0;
+    int got;
+    for (const char *name; (got = dir_next(d, &name)) > 0;)
+        if (strlen(name) == LAB_ID_LEN && strspn(name, "0123456789abcdef") == LAB_ID_LEN)
+            add(c, (struct orphan){.lab_id = arena_strdup(&c->arena, name),
+                                   .path = arena_printf(&c->arena, "%s/%s", labs, name)});
+    return got ? error_set_errno(err, errno, labs, "cannot read it") : 0;
 }
 
 static void take_leftover(void *data, const char *name, const char *path) {

@@ -63,12 +63,13 @@ static int add_folders(struct names *names, const char *root, const char *file, 
     cleanup_dir DIR *d = opendir(root);
     if (!d)
         return errno == ENOENT ? 0 : error_set_errno(err, errno, root, "cannot list the folder");
-    for (const struct dirent *entry; (entry = readdir(d));) {
-        cleanup_free char *path = xasprintf("%s/%s/%s", root, entry->d_name, file);
-        if (entry->d_name[0] != '.' && file_exists(AT_FDCWD, path))
-            add_name(names, entry->d_name);
+    int got;
+    for (const char *name; (got = dir_next(d, &name)) > 0;) {
+        cleanup_free char *path = xasprintf("%s/%s/%s", root, name, file);
+        if (name[0] != '.' && file_exists(AT_FDCWD, path))
+            add_name(names, name);
     }
-    return 0;
+    return got ? error_set_errno(err, errno, root, "cannot list the folder") : 0;
 }
 
 static struct image *load_listed(const char *name) {
@@ -113,9 +114,10 @@ static int add_keys(struct names *names, const char *root, struct error *err) {
     cleanup_dir DIR *d = opendir(root);
     if (!d)
         return errno == ENOENT ? 0 : error_set_errno(err, errno, root, "cannot list the folder");
-    for (const struct dirent *entry; (entry = readdir(d));)
-        add_key(names, entry->d_name);
-    return 0;
+    int got;
+    for (const char *name; (got = dir_next(d, &name)) > 0;)
+        add_key(names, name);
+    return got ? error_set_errno(err, errno, root, "cannot list the folder") : 0;
 }
 
 struct leftovers {

@@ -1,4 +1,7 @@
 /* The catalogue as a list. A program of its own: it wants one with nothing else in it. */
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,6 +11,18 @@
 #include <cmocka.h>
 
 #include "image_recipe.h"
+
+/* Stands in for the C library's: once it says so, no directory can be read. */
+static bool unreadable;
+
+struct dirent *readdir(DIR *dir) {
+    static struct dirent *(*real)(DIR *);
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "readdir");
+    if (unreadable)
+        errno = EIO;
+    return unreadable ? NULL : real(dir);
+}
 
 static void list_one(void *data, const char *name, const struct image *image) {
     buffer_printf(data, "%s %s\n", name, image ? "built" : "-");
@@ -60,10 +75,32 @@ static void a_template_on_a_hypervisor_is_only_a_name(void **state) {
     image_free(made);
 }
 
+static void no_leftover(void *data, const char *name, const char *path) {
+    (void)data;
+    fail_msg("%s: %s", name, path);
+}
+
+static void half_a_list_is_none(void **state) {
+    (void)state;
+    image_recipe_write("a", IMAGE_RECIPE_GOOD);
+    struct error listed = {0}, leftover = {0};
+    cleanup_buffer struct buffer out = {0};
+    unreadable = true;
+    int rc_listed = image_list(list_one, &out, &listed), rc_leftover = image_leftovers(no_leftover, NULL, &leftover);
+    unreadable = false;
+    assert_int_equal(rc_listed, -1);
+    assert_int_equal(listed.code, ERR_IO);
+    assert_string_equal(listed.cause, "cannot list the folder: Input/output error");
+    assert_string_equal(buffer_str(&out), "");
+    assert_int_equal(rc_leftover, -1);
+    assert_string_equal(leftover.cause, "cannot list the folder: Input/output error");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_template_on_a_hypervisor_is_only_a_name),
         cmocka_unit_test(list_and_remove_agree),
+        cmocka_unit_test(half_a_list_is_none),
     };
     return cmocka_run_group_tests(tests, image_fixture_begin, image_fixture_end);
 }

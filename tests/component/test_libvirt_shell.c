@@ -497,6 +497,32 @@ static void looking_takes_two_calls(void **state) {
     assert_true(sh(f, "[ $(grep -c ^virsh log) = 2 ]"));
 }
 
+/* What observe says of the fixture's machine. */
+static enum power power_of(struct fixture *f) {
+    struct observation *o = NULL;
+    error_clear(&f->err);
+    assert_ok(f, libvirt_observe(&f->hv, f->spec.tag.lab_id, &o, &f->ctx, &f->err));
+    enum power power = o->n ? o->items[0].power : POWER_ABSENT;
+    assert_in_range(o->n, 0, 1);
+    observation_free(o);
+    return power;
+}
+
+/* The hypervisor died between the definition and the sync: what the disk holds nobody knows. */
+static void domain_whose_create_was_cut_is_made_anew(void **state) {
+    struct fixture *f = *state;
+    assert_ok(f, create(f));
+    assert_int_equal(power_of(f), POWER_OFF);
+    assert_true(sh(f, "rm " HERE "/complete"));
+    assert_int_equal(power_of(f), POWER_BROKEN);
+    put(f, DOMAIN, "running\n", 0644);
+    assert_int_equal(power_of(f), POWER_BROKEN);
+    assert_ok(f, create(f));
+    assert_int_equal(power_of(f), POWER_OFF);
+    assert_true(sh(f, "rm " DOMAIN));
+    assert_int_equal(power_of(f), POWER_BROKEN);
+}
+
 static void machine_that_vanishes_meanwhile_is_left_out(void **state) {
     struct fixture *f = *state;
     cleanup_buffer struct buffer found = {0};
@@ -587,6 +613,7 @@ int main(void) {
         TEST(image_arrives_while_another_lab_prunes),
         TEST(image_that_does_not_arrive_leaves_nothing),
         TEST(looking_takes_two_calls),
+        TEST(domain_whose_create_was_cut_is_made_anew),
         TEST(machine_that_vanishes_meanwhile_is_left_out),
         TEST(machine_that_cannot_be_read_is_never_left_out),
         TEST(list_that_fails_is_no_empty_list),

@@ -220,6 +220,7 @@ static void a_damaged_record_keeps_all_bases(void **state) {
     qemu_write(record, "{");
     prune_ok(f);
     assert_true(is_there(base));
+    assert_int_equal(unlink(record), 0);
     qemu_remove_ok(f, &m);
     prune_ok(f);
     assert_false(is_there(base));

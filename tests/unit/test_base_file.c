@@ -1,4 +1,6 @@
 /* Files that are read up to a bound and written whole, trees that are removed without leaving them. */
+#include <dlfcn.h>
+#include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -39,6 +41,20 @@ static int teardown(void **state) {
     free(f->path);
     free(f);
     return 0;
+}
+
+/* Stands in for the C library's: fails with fault.errnum after so many entries. */
+static struct { int entries, errnum; } fault;
+
+struct dirent *readdir(DIR *dir) {
+    static struct dirent *(*real)(DIR *);
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "readdir");
+    if (fault.errnum && fault.entries-- <= 0) {
+        errno = fault.errnum;
+        return NULL;
+    }
+    return real(dir);
 }
 
 static void assert_holds(const char *path, const char *text) {
@@ -308,6 +324,45 @@ static void removal_that_fails_names_what_stays(void **state) {
     assert_string_equal(err.cause, cause);
 }
 
+/* --- directories --- */
+
+static int count(void *data, const char *name, struct error *err) {
+    (void)name, (void)err;
+    ++*(size_t *)data;
+    return 0;
+}
+
+static void directory_that_cannot_be_read_on_is_no_shorter_one(void **state) {
+    struct fixture *f = *state;
+    struct error err = {0};
+    size_t n = 0;
+    for (const char *c = "abcd"; *c; c++) {
+        cleanup_free char *path = xasprintf("%s/%c", f->folder, *c);
+        state_file_write(path, c, 1);
+    }
+    errno = EIO; /* somebody else's */
+    assert_int_equal(dir_each(f->folder, "lab/kvm1", count, &n, &err), 0);
+    assert_int_equal(n, 4);
+    fault.entries = 3;
+    fault.errnum = EIO;
+    int rc = dir_each(f->folder, "lab/kvm1", count, &n, &err);
+    fault.errnum = 0;
+    assert_int_equal(rc, -1);
+    assert_int_equal(err.code, ERR_IO);
+    assert_string_equal(err.subject, "lab/kvm1");
+    cleanup_free char *cause = xasprintf("cannot read %s: Input/output error", f->folder);
+    assert_string_equal(err.cause, cause);
+    error_clear(&err);
+    fault.entries = 3;
+    fault.errnum = EIO;
+    rc = tree_remove(f->folder, NULL, &err);
+    fault.errnum = 0;
+    assert_int_equal(rc, -1);
+    assert_string_equal(err.subject, f->folder);
+    cause = (free(cause), xasprintf("cannot remove %s: Input/output error", f->folder));
+    assert_string_equal(err.cause, cause);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -326,6 +381,7 @@ int main(void) {
         TEST(tree_goes_but_not_what_its_links_lead_to),
         TEST(link_in_place_of_a_tree_is_removed_itself),
         TEST(removal_that_fails_names_what_stays),
+        TEST(directory_that_cannot_be_read_on_is_no_shorter_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

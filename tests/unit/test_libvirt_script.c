@@ -229,16 +229,19 @@ static void directories_and_domains_become_machines(void **state) {
     struct fixture *f = *state;
     static const struct observed wanted[] = {
         {"0123456789abcdef", "lab/kvm1/a", "lab.kvm1.a-01234567", "d1", POWER_ON, true},
-        {"0123456789abcdef", "lab/kvm1/b", "lab.kvm1.b-01234567", "", POWER_BROKEN, false}, /* has only a directory */
-        {"0123456789abcdef", "lab/kvm1/c", "lab.kvm1.c-01234567", "d1", POWER_OFF, false},  /* has only a domain */
+        {"0123456789abcdef", "lab/kvm1/b", "lab.kvm1.b-01234567", "", POWER_BROKEN, false},  /* has only a directory */
+        {"0123456789abcdef", "lab/kvm1/e", "lab.kvm1.e-01234567", "d1", POWER_BROKEN, true}, /* was half made */
+        {"0123456789abcdef", "lab/kvm1/c", "lab.kvm1.c-01234567", "d1", POWER_OFF, false},   /* has only a domain */
     };
     struct observation *o = observe(f, NULL,
-                                    "D 0123456789abcdef lab/kvm1/a d0 lab.kvm1.a-01234567\n"
-                                    "D 0123456789abcdef lab/kvm1/b - lab.kvm1.b-01234567\n" DOMAIN(
+                                    "D 0123456789abcdef lab/kvm1/a d0 complete lab.kvm1.a-01234567\n"
+                                    "D 0123456789abcdef lab/kvm1/b - complete lab.kvm1.b-01234567\n"
+                                    "D 0123456789abcdef lab/kvm1/e d0 half lab.kvm1.e-01234567\n" DOMAIN(
                                         " id='7'", "lab.kvm1.a-01234567", "lab/kvm1/a", EXPOSED)
-                                        DOMAIN("", "lab.kvm1.c-01234567", "lab/kvm1/c", ""));
-    assert_int_equal(o->n, 3);
-    for (size_t i = 0; i < 3; i++)
+                                        DOMAIN("", "lab.kvm1.c-01234567", "lab/kvm1/c", "")
+                                            DOMAIN(" id='8'", "lab.kvm1.e-01234567", "lab/kvm1/e", EXPOSED));
+    assert_int_equal(o->n, 4);
+    for (size_t i = 0; i < 4; i++)
         assert_item(&o->items[i], &wanted[i]);
     observation_free(o);
 }
@@ -252,10 +255,10 @@ static void nothing_there_is_nothing_found(void **state) {
 
 static void one_lab_is_picked_out_of_several(void **state) {
     struct fixture *f = *state;
-    struct observation *o = observe(
-        f, "fedcba9876543210",
-        "D 0123456789abcdef lab/kvm1/a d0 lab.kvm1.a-01234567\n"
-        "D fedcba9876543210 lab/kvm1/a d0 lab.kvm1.a-fedcba98\n" DOMAIN("", "lab.kvm1.c-01234567", "lab/kvm1/c", ""));
+    struct observation *o = observe(f, "fedcba9876543210",
+                                    "D 0123456789abcdef lab/kvm1/a d0 half lab.kvm1.a-01234567\n"
+                                    "D fedcba9876543210 lab/kvm1/a d0 half lab.kvm1.a-fedcba98\n" DOMAIN(
+                                        "", "lab.kvm1.c-01234567", "lab/kvm1/c", ""));
     assert_int_equal(o->n, 1);
     assert_string_equal(o->items[0].name, "lab.kvm1.a-fedcba98");
     observation_free(o);
@@ -276,8 +279,8 @@ static void domains_of_others_are_passed_over(void **state) {
 static void lines_that_are_none_of_ours_are_passed_over(void **state) {
     struct fixture *f = *state;
     struct observation *o = observe(f, NULL,
-                                    "\nD\nD \nD one\nD one two three\nX one two three four\n"
-                                    " D one two three four\nWarning: D one two three four\n" DOMAIN(
+                                    "\nD\nD \nD one\nD one two three four\nX one two three four five\n"
+                                    " D one two three four five\nWarning: D one two three four five\n" DOMAIN(
                                         "", "lab.kvm1.c-01234567", "lab/kvm1/c", "<title>x\nD a b c d\n</title>\n"));
     assert_int_equal(o->n, 1);
     assert_string_equal(o->items[0].name, "lab.kvm1.c-01234567");
@@ -289,7 +292,7 @@ static void tags_that_are_none_are_passed_over(void **state) {
     static const char *const paths[] = {"",        "lab",   "/lab/a", "lab/",         "lab//a",        "lab/../../a",
                                         "lab/a b", "lab/A", "lab/-a", "lab/a/../etc", "lab/a&#27;[2J", "lab/a.b"};
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
-        cleanup_free char *out = xasprintf("D 0123456789abcdef %s - lab.a-01234567\n<domain type='kvm'>\n"
+        cleanup_free char *out = xasprintf("D 0123456789abcdef %s - half lab.a-01234567\n<domain type='kvm'>\n"
                                            "<name>lab.a-01234567</name>\n<metadata>\n<n:machine "
                                            "xmlns:n=\"urn:nestor:machine:1\" lab=\"0123456789abcdef\" path=\"%s\" "
                                            "digest=\"\"/>\n</metadata>\n</domain>\n",
@@ -300,9 +303,10 @@ static void tags_that_are_none_are_passed_over(void **state) {
         observation_free(o);
     }
     struct observation *o = observe(f, NULL,
-                                    "D 0123456789abcde lab/a - lab.a-01234567\nD 0123456789ABCDEF lab/a - l\n"
-                                    "D ../3456789abcdef lab/a - lab.a-01234567\n"
-                                    "D 0123456789abcdef lab/a - lab.b-01234567\n");
+                                    "D 0123456789abcde lab/a - half lab.a-01234567\n"
+                                    "D 0123456789ABCDEF lab/a - half l\n"
+                                    "D ../3456789abcdef lab/a - half lab.a-01234567\n"
+                                    "D 0123456789abcdef lab/a - half lab.b-01234567\n");
     assert_int_equal(o->n, 0);
     observation_free(o);
 }

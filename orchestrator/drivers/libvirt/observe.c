@@ -5,8 +5,9 @@
 
 #include "drivers/libvirt/libvirt.h"
 
-/* Prints "D LAB PATH DIGEST NAME" per directory, then each domain's XML, "<domain " at the start of a line. The name
- * pattern is that of machine_native_name; what else is defined there is none of our business.
+/* Prints "D LAB PATH DIGEST STATE NAME" per directory, with the state "complete" or "half", then each domain's XML,
+ * "<domain " at the start of a line. The name pattern is that of machine_native_name; what else is defined there is
+ * none of our business.
  *
  * One virsh writes many descriptions, as many as fit well below the 128 KiB Linux allows an argument. It goes on after
  * one that fails and gives the status of the last (vshCommandRun in libvirt's tools/vsh.c), so its errors are read: a
@@ -17,7 +18,9 @@ static const char observe_script[] =
     "    [ -f \"$tag\" ] || continue\n"
     "    d=${tag%/tag}\n"
     "    read -r lab path digest rest <\"$tag\" || continue\n"
-    "    echo \"D $lab $path $digest ${d##*/}\"\n"
+    "    state=half\n"
+    "    [ ! -e \"$d/complete\" ] || state=complete\n"
+    "    echo \"D $lab $path $digest $state ${d##*/}\"\n"
     "done\n"
     "set -f\n"
     "exec 3>&1\n"
@@ -91,18 +94,21 @@ static bool is_named(const char *name, const char *lab_id, const char *path) {
     return strcmp(name, wanted) == 0;
 }
 
-/* "D LAB PATH DIGEST NAME": broken until its domain shows up further down. */
+/* "D LAB PATH DIGEST STATE NAME". What is complete is only absent until its domain shows up further down; one that is
+ * half made stays broken whatever its domain does. */
 static void take_directory(struct observation *o, const char *line, size_t len) {
     char *copy = arena_strndup(&o->arena, line + 2, len - 2), *save = NULL;
     char *lab = strtok_r(copy, " ", &save), *path = strtok_r(NULL, " ", &save);
-    char *digest = strtok_r(NULL, " ", &save), *name = strtok_r(NULL, " ", &save);
+    char *digest = strtok_r(NULL, " ", &save), *state = strtok_r(NULL, " ", &save);
+    char *name = strtok_r(NULL, " ", &save);
     if (!name || !is_tag(lab, path) || !is_named(name, lab, path))
         return;
+    bool complete = strcmp(state, "complete") == 0;
     *observation_add(o) = (struct observed){.lab_id = lab,
                                             .path = path,
                                             .name = name,
                                             .digest = strcmp(digest, "-") == 0 ? "" : digest,
-                                            .power = POWER_BROKEN};
+                                            .power = complete ? POWER_ABSENT : POWER_BROKEN};
 }
 
 static void take_domain(struct observation *o, const char *xml, size_t len) {
@@ -110,13 +116,15 @@ static void take_domain(struct observation *o, const char *xml, size_t len) {
     if (domain_parse(xml, len, &o->arena, &info, NULL) || !is_tag(info.lab_id, info.path))
         return; /* of someone else, whose name only looks like ours */
     struct observed *item = find(o, info.name);
+    bool half_made = item && item->power == POWER_BROKEN;
     if (!item)
         item = observation_add(o);
+    enum power power = info.running ? POWER_ON : POWER_OFF;
     *item = (struct observed){.lab_id = info.lab_id,
                               .path = info.path,
                               .name = info.name,
                               .digest = info.digest,
-                              .power = info.running ? POWER_ON : POWER_OFF,
+                              .power = half_made ? POWER_BROKEN : power,
                               .exposed = info.exposed};
 }
 
@@ -140,6 +148,13 @@ static void read_all(struct observation *o, const char *text, size_t len) {
         take_domain(o, xml, (size_t)(end - xml));
 }
 
+/* A disk without a domain is no machine. */
+static void break_the_undefined(struct observation *o) {
+    for (size_t i = 0; i < o->n; i++)
+        if (o->items[i].power == POWER_ABSENT)
+            o->items[i].power = POWER_BROKEN;
+}
+
 static void keep_lab(struct observation *o, const char *lab_id) {
     size_t kept = 0;
     for (size_t i = 0; i < o->n; i++)
@@ -157,6 +172,7 @@ int libvirt_observe(struct hypervisor *hv, const char *lab_id, struct observatio
         return error_context(err, "looking at its machines");
     struct observation *o = xcalloc(1, sizeof *o);
     read_all(o, buffer_str(&out), out.len);
+    break_the_undefined(o);
     keep_lab(o, lab_id);
     *ret = o;
     return 0;

@@ -182,18 +182,17 @@ struct pruning {
 };
 
 static int note_machine(void *data, const char *name, struct error *err) {
+    (void)err;
     struct pruning *p = data;
     cleanup_vm struct vm vm = VM_NONE;
     const char *path;
     if (!dir_name_to_path(name, &p->arena, &path))
         return 0;
     struct tag tag = {.lab_id = p->lab_id, .path = path};
-    if (vm_find(p->hv, &tag, &vm, err))
-        return -1;
-    if (vm.known)
-        buffer_printf(&p->used, "%s\n%s\n%s\n", vm.rec.image, vm.rec.kernel, vm.rec.initrd);
-    else if (vm.fd >= 0 && file_exists(vm.fd, RECORD_FILE))
+    if (vm_find(p->hv, &tag, &vm, NULL))
         p->unknown = true;
+    else if (vm.known)
+        buffer_printf(&p->used, "%s\n%s\n%s\n", vm.rec.image, vm.rec.kernel, vm.rec.initrd);
     return 0;
 }
 

@@ -22,7 +22,7 @@ static int press_power_button(const struct vm *vm, const struct context *ctx, st
 /* Presses until the process has ended. A press that fails is no failure yet: QEMU may just be ending. */
 static int shut_down(const struct vm *vm, const struct context *ctx, struct error *err) {
     cleanup_close int pidfd = -1;
-    if (vm_pidfd(vm, &pidfd, err))
+    if (vm_pidfd(vm, &pidfd, ctx, err))
         return -1;
     struct pollfd ended = {.fd = pidfd, .events = POLLIN};
     struct error press = {.code = ERR_NONE};

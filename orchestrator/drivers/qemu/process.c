@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "qemu_priv.h"
@@ -49,44 +50,77 @@ static bool is_changing_program(pid_t pid) {
     return readlink(name, program, sizeof program) > 0;
 }
 
-static bool read_cmdline(pid_t pid, struct buffer *ret) {
+/* No error of a process that is gone, or that may not be looked at. Any other may hide one of ours. */
+static int unseen(pid_t pid, const char *subject, struct error *err) {
+    if (errno == ENOENT || errno == ESRCH || errno == EACCES || errno == EPERM)
+        return 0;
+    return error_set_errno(err, errno, subject, "cannot look at the process %d", (int)pid);
+}
+
+/* Anybody may give a process of his the arguments of ours. The directory belongs to the effective user of the process,
+ * dumpable or not (task_dump_owner in Linux's fs/proc/base.c). */
+static int is_our_users(pid_t pid, const char *subject, struct error *err) {
+    char name[32];
+    struct stat st;
+    snprintf(name, sizeof name, "/proc/%d", (int)pid);
+    return stat(name, &st) ? unseen(pid, subject, err) : st.st_uid == geteuid();
+}
+
+static int read_cmdline(pid_t pid, struct buffer *ret, const char *subject, struct error *err) {
     char name[32];
     snprintf(name, sizeof name, "/proc/%d/cmdline", (int)pid);
     for (int i = 0; i < EXECVE_TRIES; i++) {
-        if (file_read(AT_FDCWD, name, CMDLINE_MAX_BYTES, ret, NULL, NULL))
-            return false;
+        cleanup_close int fd = open(name, O_RDONLY | O_CLOEXEC);
+        if (fd < 0 || fd_read(fd, CMDLINE_MAX_BYTES, ret)) {
+            buffer_clear(ret);
+            return unseen(pid, subject, err);
+        }
         if (ret->len || !is_changing_program(pid))
             break;
         usleep(EXECVE_WAIT_US);
     }
-    return ret->len > 0;
+    return 0;
 }
 
-/* False when it is not ours, or is gone. */
-static bool process_read(pid_t pid, struct arena *arena, struct qemu_process *ret) {
+/* 1: it is ours; 0: it is not, or is gone; -1: an error. */
+static int process_read(pid_t pid, struct arena *arena, struct qemu_process *ret, const char *subject,
+                        struct error *err) {
     cleanup_buffer struct buffer text = {0};
-    if (!read_cmdline(pid, &text))
-        return false;
+    int ours = is_our_users(pid, subject, err);
+    if (ours <= 0)
+        return ours;
+    if (read_cmdline(pid, &text, subject, err))
+        return -1;
     ret->pid = pid;
-    return qemu_process_parse(text.data, text.len, arena, ret);
+    return qemu_process_parse(buffer_str(&text), text.len, arena, ret);
+}
+
+static int read_all(DIR *d, struct qemu_process_list *l, const char *subject, struct error *err) {
+    size_t room = 0;
+    int got;
+    for (const char *name; (got = dir_next(d, &name)) > 0;) {
+        struct qemu_process p;
+        int ours = isdigit((unsigned char)name[0]) ? process_read((pid_t)atoi(name), &l->arena, &p, subject, err) : 0;
+        if (ours < 0)
+            return -1;
+        if (ours == 0)
+            continue;
+        if (l->n == room)
+            l->items = xrealloc(l->items, (room = room ? room * 2 : 16) * sizeof *l->items);
+        l->items[l->n++] = p;
+    }
+    return got ? error_set_errno(err, errno, subject, "cannot read /proc") : 0;
 }
 
 int qemu_process_list(struct qemu_process_list *ret, const char *subject, struct error *err) {
-    DIR *d = opendir("/proc");
+    cleanup_dir DIR *d = opendir("/proc");
     if (!d)
         return error_set_errno(err, errno, subject, "cannot read /proc");
-    struct qemu_process_list l = {0};
-    size_t room = 0;
-    for (struct dirent *e; (e = readdir(d));) {
-        struct qemu_process p;
-        if (!isdigit((unsigned char)e->d_name[0]) || !process_read((pid_t)atoi(e->d_name), &l.arena, &p))
-            continue;
-        if (l.n == room)
-            l.items = xrealloc(l.items, (room = room ? room * 2 : 16) * sizeof *l.items);
-        l.items[l.n++] = p;
-    }
-    closedir(d);
+    cleanup_qemu_process_list struct qemu_process_list l = {0};
+    if (read_all(d, &l, subject, err))
+        return -1;
     *ret = l;
+    l = (struct qemu_process_list){0};
     return 0;
 }
 
@@ -122,29 +156,37 @@ int vm_look(const struct vm *vm, enum life *ret, pid_t *ret_pid, struct error *e
 }
 
 /* A process id may have been given to another process since the scan; a pidfd cannot. So the arguments are read
- * again once the pidfd is held. */
-static int open_pidfd(const struct vm *vm, pid_t pid) {
+ * again once the pidfd is held. -1 in *ret_fd: it has ended. */
+static int open_pidfd(const struct vm *vm, pid_t pid, int *ret_fd, struct error *err) {
     cleanup_close int fd = pidfd_open(pid, 0);
+    if (fd < 0)
+        return errno == ESRCH ? 0 : error_set_errno(err, errno, vm->tag.path, "cannot watch its QEMU process");
     struct arena arena = {0};
     struct qemu_process p;
-    bool same = fd >= 0 && process_read(pid, &arena, &p) && is_of(vm, &p);
+    int ours = process_read(pid, &arena, &p, vm->tag.path, err);
+    if (ours > 0 && is_of(vm, &p))
+        *ret_fd = steal_fd(&fd);
     arena_free(&arena);
-    return same ? steal_fd(&fd) : -1;
+    return ours < 0 ? -1 : 0;
 }
 
-int vm_pidfd(const struct vm *vm, int *ret_fd, struct error *err) {
-    enum life life = LIFE_NONE;
-    int fd = -1;
-    do {
+int vm_pidfd(const struct vm *vm, int *ret_fd, const struct context *ctx, struct error *err) {
+    *ret_fd = -1;
+    for (;;) {
+        enum life life = LIFE_NONE;
         pid_t pid = 0;
         if (vm_look(vm, &life, &pid, err))
             return -1;
-        if (life != LIFE_NONE)
-            fd = open_pidfd(vm, pid);
+        if (life == LIFE_NONE)
+            return 0;
+        if (open_pidfd(vm, pid, ret_fd, err))
+            return -1;
+        if (*ret_fd >= 0)
+            return 0;
         /* It ended between the two looks: the next scan finds none. */
-    } while (life != LIFE_NONE && fd < 0);
-    *ret_fd = fd;
-    return 0;
+        if (context_check(ctx, vm->tag.path, "looking for its QEMU process", err))
+            return -1;
+    }
 }
 
 static int end_one(const struct vm *vm, int fd, int64_t grace_ms, const struct context *ctx, struct error *err) {
@@ -164,7 +206,7 @@ static int end_one(const struct vm *vm, int fd, int64_t grace_ms, const struct c
 int vm_end(const struct vm *vm, int64_t grace_ms, const struct context *ctx, struct error *err) {
     for (;;) {
         cleanup_close int fd = -1;
-        if (vm_pidfd(vm, &fd, err))
+        if (vm_pidfd(vm, &fd, ctx, err))
             return -1;
         if (fd < 0)
             return 0;

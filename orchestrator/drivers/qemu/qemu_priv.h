@@ -90,12 +90,12 @@ struct vm {
     struct tag tag;
     char *dir;
     int fd;     /* of dir; -1: there is none */
-    bool known; /* rec is valid */
+    bool known; /* rec is valid; false: the directory has none */
     struct record rec;
-    struct error problem; /* why rec is not known */
 };
 #define VM_NONE ((struct vm){.fd = -1})
-/* Looks; finding nothing is no error (fd -1). Release with vm_release in every case. */
+/* Looks; finding nothing is no error (fd -1), nor is a directory without a record. A record that is there and cannot be
+ * read is one: what it stands for is no rubbish. Release with vm_release in every case. */
 int vm_find(const struct hypervisor *hv, const struct tag *tag, struct vm *ret, struct error *err) NESTOR_CHECKED;
 /* As vm_find, and the machine must be there and whole. */
 int vm_load(const struct hypervisor *hv, const struct tag *tag, struct vm *ret, struct error *err) NESTOR_CHECKED;
@@ -124,7 +124,7 @@ struct qemu_process_list {
     struct qemu_process *items;
     size_t n;
 };
-/* One scan of /proc for every QEMU any nestor of this machine has started. */
+/* One scan of /proc for every QEMU any nestor of this user has started: all of them, or an error. */
 int qemu_process_list(struct qemu_process_list *ret, const char *subject, struct error *err) NESTOR_CHECKED;
 void qemu_process_list_free(struct qemu_process_list *l);
 #define cleanup_qemu_process_list __attribute__((cleanup(qemu_process_list_free)))
@@ -137,7 +137,7 @@ enum life vm_life(const struct vm *vm, const struct qemu_process_list *l, pid_t 
 /* vm_life over a scan of its own. */
 int vm_look(const struct vm *vm, enum life *ret, pid_t *ret_pid, struct error *err) NESTOR_CHECKED;
 /* A pidfd of the machine's process, -1 in *ret_fd when there is none. Safe against reuse of process ids. */
-int vm_pidfd(const struct vm *vm, int *ret_fd, struct error *err) NESTOR_CHECKED;
+int vm_pidfd(const struct vm *vm, int *ret_fd, const struct context *ctx, struct error *err) NESTOR_CHECKED;
 /* Ends its processes: SIGTERM, after grace_ms SIGKILL (at once when 0), and waits until they are gone. */
 int vm_end(const struct vm *vm, int64_t grace_ms, const struct context *ctx, struct error *err) NESTOR_CHECKED;
 

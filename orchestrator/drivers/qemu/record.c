@@ -61,8 +61,7 @@ static bool set_field(struct record *r, const struct field *f, const json_t *val
 }
 
 static int broken(const char *subject, const char *what, struct error *err) {
-    error_set(err, ERR_STATE_CORRUPT, subject, "its %s is damaged: %s", RECORD_FILE, what);
-    return error_mend(err, "run 'nestor down' and 'nestor up' for this lab: the machine is removed and made anew");
+    return error_set(err, ERR_STATE_CORRUPT, subject, "its %s is damaged: %s", RECORD_FILE, what);
 }
 
 static int from_json(const json_t *json, struct record *ret, const char *subject, struct error *err) {

@@ -58,7 +58,7 @@ static bool nobody_listens(const struct error *err) {
 /* Connects as soon as QEMU listens; told apart from one that died by its pidfd. */
 static int connect_when_ready(const struct vm *vm, struct qmp **ret, const struct context *ctx, struct error *err) {
     cleanup_close int pidfd = -1;
-    if (vm_pidfd(vm, &pidfd, err))
+    if (vm_pidfd(vm, &pidfd, ctx, err))
         return -1;
     struct pollfd ended = {.fd = pidfd, .events = POLLIN};
     while (pidfd >= 0) {

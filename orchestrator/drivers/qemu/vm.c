@@ -52,11 +52,25 @@ static char *dir_of_tag(const struct hypervisor *hv, const struct tag *tag) {
 
 /* A directory that was copied by hand holds another machine's record, and with it the UUID of a QEMU that is not to
  * be touched. */
-static bool is_its_own(struct vm *vm) {
-    bool own = strcmp(vm->rec.lab_id, vm->tag.lab_id) == 0 && strcmp(vm->rec.path, vm->tag.path) == 0;
-    if (!own)
-        error_set(&vm->problem, ERR_STATE_CORRUPT, vm->tag.path, "its %s is that of %s", RECORD_FILE, vm->rec.path);
-    return own;
+static int check_its_own(const struct vm *vm, struct error *err) {
+    if (strcmp(vm->rec.lab_id, vm->tag.lab_id) == 0 && strcmp(vm->rec.path, vm->tag.path) == 0)
+        return 0;
+    return error_set(err, ERR_STATE_CORRUPT, vm->tag.path, "its %s is that of %s", RECORD_FILE, vm->rec.path);
+}
+
+/* Only a record that is not there says that the machine was half made, and that its disk may go. */
+static int load_record(struct vm *vm, struct error *err) {
+    struct error e = {.code = ERR_NONE};
+    vm->known = vm_record_load(vm->fd, &vm->rec, vm->tag.path, &e) == 0;
+    if (vm->known ? check_its_own(vm, &e) == 0 : e.native == ENOENT)
+        return 0;
+    error_mend(&e,
+               "make %s/%s readable or put it back; or delete it if the machine's disk may go: then 'nestor up' makes "
+               "the machine anew",
+               vm->dir, RECORD_FILE);
+    if (err)
+        *err = e;
+    return -1;
 }
 
 int vm_find(const struct hypervisor *hv, const struct tag *tag, struct vm *ret, struct error *err) {
@@ -67,13 +81,15 @@ int vm_find(const struct hypervisor *hv, const struct tag *tag, struct vm *ret, 
     ret->fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (ret->fd < 0)
         return errno == ENOENT ? 0 : error_set_errno(err, errno, tag->path, "cannot open %s", dir);
-    ret->known = vm_record_load(ret->fd, &ret->rec, tag->path, &ret->problem) == 0 && is_its_own(ret);
-    return 0;
+    return load_record(ret, err);
 }
 
-bool vm_is_whole(const struct vm *vm) {
-    return vm->known && file_exists(vm->fd, SEED_FILE) && file_exists(vm->fd, DISK_FILE);
+/* What cannot be looked for is not missing. */
+static bool is_missing(const struct vm *vm, const char *file) {
+    return faccessat(vm->fd, file, F_OK, 0) && errno == ENOENT;
 }
+
+bool vm_is_whole(const struct vm *vm) { return vm->known && !is_missing(vm, SEED_FILE) && !is_missing(vm, DISK_FILE); }
 
 int vm_load(const struct hypervisor *hv, const struct tag *tag, struct vm *ret, struct error *err) {
     if (vm_find(hv, tag, ret, err))
@@ -82,13 +98,9 @@ int vm_load(const struct hypervisor *hv, const struct tag *tag, struct vm *ret, 
         error_set(err, ERR_NOT_FOUND, tag->path, "there is no such machine on %s", hv->subject);
         return error_mend(err, "run 'nestor up': it makes what is missing");
     }
-    if (!ret->known) {
-        if (err)
-            *err = ret->problem;
-        return -1;
-    }
     if (!vm_is_whole(ret)) {
-        error_set(err, ERR_NOT_FOUND, tag->path, "its disk or seed is missing in %s: it was only half made", ret->dir);
+        error_set(err, ERR_NOT_FOUND, tag->path, "its record, disk or seed is missing in %s: it was only half made",
+                  ret->dir);
         return error_mend(err, "run 'nestor up': it makes the machine anew");
     }
     return 0;
@@ -113,21 +125,17 @@ int vm_save(const struct vm *vm, struct error *err) { return vm_record_save(vm->
 /* Everything in the directory but the record. */
 static int delete_contents(const struct vm *vm, struct error *err) {
     int fd = openat(vm->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+    cleanup_dir DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
     if (!d) {
         error_set_errno(err, errno, vm->tag.path, "cannot read %s", vm->dir);
         cleanup_closep(&fd);
         return -1;
     }
-    int rc = 0;
-    for (struct dirent *e; !rc && (e = readdir(d));) {
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || strcmp(e->d_name, RECORD_FILE) == 0)
-            continue;
-        if (unlinkat(vm->fd, e->d_name, 0) && errno != ENOENT)
-            rc = error_set_errno(err, errno, vm->tag.path, "cannot delete %s/%s", vm->dir, e->d_name);
-    }
-    closedir(d);
-    return rc;
+    int got;
+    for (const char *name; (got = dir_next(d, &name)) > 0;)
+        if (strcmp(name, RECORD_FILE) != 0 && unlinkat(vm->fd, name, 0) && errno != ENOENT)
+            return error_set_errno(err, errno, vm->tag.path, "cannot delete %s/%s", vm->dir, name);
+    return got ? error_set_errno(err, errno, vm->tag.path, "cannot read %s", vm->dir) : 0;
 }
 
 static int delete_dir(struct vm *vm, bool *ret_done, struct error *err) {
