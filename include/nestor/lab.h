@@ -138,6 +138,14 @@ int size_parse(const char *text, uint64_t *ret, struct error *err) NESTOR_CHECKE
 void size_format(uint64_t bytes, char out[24]);
 /* A name that is safe in paths, shells, XML, DNS and SSH aliases: [a-z0-9]([a-z0-9-]{0,40}[a-z0-9])? */
 bool name_is_valid(const char *name);
+/* A login that is one word to a shell, to YAML and to useradd, and never looks like an option: [A-Za-z_][A-Za-z0-9_-]*,
+ * at most LOGIN_MAX bytes. */
+#define LOGIN_MAX 32
+bool login_is_valid(const char *login);
+/* The content type of cloud-init user-data by how it begins; NULL if cloud-init would not know what it is.
+ * USER_DATA_MULTIPART for what has MIME headers already. Static storage. */
+#define USER_DATA_MULTIPART "multipart/mixed"
+const char *user_data_type(const char *user_data);
 /* The entry nearest to word by edit distance, NULL if none is near enough to suggest. */
 const char *nearest_word(const char *word, const char *const *words, size_t n);
 

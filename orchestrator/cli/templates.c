@@ -70,8 +70,9 @@ int template_check(const struct lab *lab, uint32_t template, struct error *err) 
         return 0;
     cleanup_free char *place = xasprintf("%s:%d:%d", lab->file, at.line, at.column);
     bool about_file = why.subject[0] && strcmp(why.subject, t->name) != 0;
-    error_set(err, why.code, place, "template '%s': %s%s%s", t->name, about_file ? why.subject : "",
-              about_file ? ": " : "", why.cause);
+    /* As for validate: what the lab file names is not there, so it is the lab file that is wrong. */
+    error_set(err, why.code == ERR_NOT_FOUND ? ERR_SPEC : why.code, place, "template '%s': %s%s%s", t->name,
+              about_file ? why.subject : "", about_file ? ": " : "", why.cause);
     error_mend(err, "%s", why.mend);
     if (!t->source)
         suggest(t->name, err);

@@ -4,7 +4,8 @@
 
 #include "nestor/lab.h"
 
-/* ERR_NOT_FOUND about "lab.yaml:7:15", with the name that was most likely meant. Builds and downloads nothing. */
+/* ERR_SPEC about "lab.yaml:7:15" for one that is not there, with the name that was most likely meant. Builds and
+ * downloads nothing. */
 int template_check(const struct lab *lab, uint32_t template, struct error *err) NESTOR_CHECKED;
 /* The same for every template that a machine uses: one finding each, added to diags. */
 void templates_check(const struct lab *lab, struct diagnostics *diags);

@@ -4,32 +4,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
-/* As cloudinit/handlers/__init__.py has them, of two that fit the longer first. */
-static const struct {
-    const char *start, *type;
-} types[] = {
-    {"#cloud-config-archive", "text/cloud-config-archive"},
-    {"#cloud-config-jsonp", "text/cloud-config-jsonp"},
-    {"#cloud-config", "text/cloud-config"},
-    {"#cloud-boothook", "text/cloud-boothook"},
-    {"#part-handler", "text/part-handler"},
-    {"#include-once", "text/x-include-once-url"},
-    {"#include", "text/x-include-url"},
-    {"## template: jinja", "text/jinja2"},
-    {"#!", "text/x-shellscript"},
-    {"Content-Type: multipart/", MIME_MULTIPART},
-    {"MIME-Version:", MIME_MULTIPART},
-};
-
-const char *mime_type_of(const char *user_data) {
-    const char *text = user_data + strspn(user_data, " \t\r\n"); /* cloud-init skips them too */
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (strncasecmp(text, types[i].start, strlen(types[i].start)) == 0)
-            return types[i].type;
-    return NULL;
-}
+#include "nestor/lab.h"
 
 void mime_begin(struct mime *mime, struct buffer *out, const char *foreign) {
     *mime = (struct mime){.out = out};
@@ -65,9 +41,9 @@ static void put_delimiter(const struct mime *mime, const char *end) {
 /* Base64, because cloud-init reads user-data as text: 8-bit characters in a part would reach the guest garbled
  * (Python's email package re-encodes them). What is a multi-part already is nested with its own headers. */
 void mime_put_foreign(struct mime *mime, const char *name, const char *text) {
-    const char *type = mime_type_of(text);
+    const char *type = user_data_type(text);
     put_delimiter(mime, "");
-    if (strcmp(type, MIME_MULTIPART) == 0) {
+    if (strcmp(type, USER_DATA_MULTIPART) == 0) {
         buffer_puts(mime->out, text + strspn(text, " \t\r\n"));
         return;
     }

@@ -17,7 +17,6 @@ struct rule {
     size_t max;
 };
 static const struct rule hostname_rule = {"host name", LETTERS DIGITS, LETTERS DIGITS "-", 63};
-static const struct rule user_rule = {"SSH user", LETTERS "_", LETTERS DIGITS "_-", 32};
 static const struct rule instance_rule = {"instance id", LETTERS DIGITS, LETTERS DIGITS "-", 64};
 static const struct rule public_key_rule = {"public key", "se", LETTERS DIGITS "+/=@._- ", 1024};
 static const struct rule private_key_rule = {"private key", "-", LETTERS DIGITS "+/=- \n", 8192};
@@ -42,7 +41,7 @@ static int check_extra(const struct seed *seed, struct error *err) {
         return 0;
     if (strlen(extra) > USER_DATA_EXTRA_MAX)
         return error_set(err, ERR_USAGE, seed->hostname, "the user-data is larger than %zu bytes", USER_DATA_EXTRA_MAX);
-    if (!mime_type_of(extra)) {
+    if (!user_data_type(extra)) {
         error_set(err, ERR_USAGE, seed->hostname, "the user-data does not begin with a line cloud-init knows");
         return error_mend(err, "begin it with '#cloud-config', '#!/bin/sh' or another of cloud-init's formats");
     }
@@ -56,7 +55,6 @@ int user_data_check(const struct seed *seed, struct error *err) {
     } values[] = {
         {seed->hostname, &hostname_rule},
         {seed->instance_id, &instance_rule},
-        {seed->ssh_user, &user_rule},
         {seed->authorized_key, &public_key_rule},
         {seed->host_key->public_line, &public_key_rule},
         {seed->host_key->private_pem, &private_key_rule},
@@ -64,6 +62,8 @@ int user_data_check(const struct seed *seed, struct error *err) {
     for (size_t i = 0; i < sizeof values / sizeof *values; i++)
         if (check(seed, values[i].text, values[i].rule, err))
             return -1;
+    if (!login_is_valid(seed->ssh_user))
+        return error_set(err, ERR_USAGE, seed->hostname, "the SSH user is no login name");
     if (strncmp(seed->host_key->private_pem, PEM_BEGIN, strlen(PEM_BEGIN)) != 0)
         return error_set(err, ERR_USAGE, seed->hostname, "the private key is not in OpenSSH's format");
     return check_extra(seed, err);

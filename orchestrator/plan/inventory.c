@@ -10,6 +10,7 @@ struct builder {
     struct inventory *inv;
     struct path_index index;
     size_t cap;
+    char (*sources)[65]; /* per template of the spec: SHA-256 of what it is cloned from; "" without `source` */
 };
 
 static struct row *add_row(struct builder *b, const char *path) {
@@ -81,6 +82,39 @@ static void derive_identity(struct inventory *inv, struct row *row) {
     free(native);
 }
 
+/* A URL as it is; else where the file lies, however the lab file was named. The file itself may be gone or be a link.
+ */
+static void put_place(struct buffer *text, const char *place) {
+    const char *slash = strrchr(place, '/'), *name = slash ? slash + 1 : place;
+    cleanup_free char *folder = slash ? xasprintf("%.*s", (int)(name - place), place) : xstrdup(".");
+    cleanup_free char *resolved = strstr(place, "://") ? NULL : realpath(folder, NULL);
+    if (resolved)
+        buffer_printf(text, "%s/%s", resolved, name);
+    else
+        buffer_puts(text, place);
+}
+
+static void derive_source(const struct template *t, char ret[65]) {
+    cleanup_buffer struct buffer text = {0};
+    const char *const places[] = {t->source, t->kernel, t->initrd}, *const words[] = {t->sha256, t->format, t->cmdline};
+    for (size_t i = 0; i < 3; i++) {
+        if (places[i])
+            put_place(&text, places[i]);
+        buffer_putc(&text, '\0');
+        buffer_puts(&text, words[i] ? words[i] : "");
+        buffer_putc(&text, '\0');
+    }
+    sha256_hex(text.data, text.len, ret);
+}
+
+/* Once for each template: a lab may have a hundred thousand machines of one. */
+static void derive_sources(struct builder *b, const struct lab *lab) {
+    b->sources = arena_alloc(&b->inv->arena, lab->ntemplates * sizeof *b->sources);
+    for (size_t i = 0; i < lab->ntemplates; i++)
+        if (lab->templates[i].source)
+            derive_source(&lab->templates[i], b->sources[i]);
+}
+
 /* What has come to the spec later adds to the text only where it is used: machines made before stay as they are. The
  * NUL before each is what no user-data has in it. */
 static void derive_choices(const struct lab *lab, const struct machine *m, struct buffer *text) {
@@ -94,13 +128,21 @@ static void derive_choices(const struct lab *lab, const struct machine *m, struc
     }
 }
 
-/* What a machine is made with. Anything in here can only be changed by making the machine anew. */
-static void derive_digest(const struct lab *lab, const struct machine *m, char out[17]) {
+/* What a machine is made with. Anything in here can only be changed by making the machine anew. A template is more than
+ * its name only where the lab file says what it is: an image of the catalogue may be built again, and its machines
+ * stay.
+ */
+static void derive_digest(const struct builder *b, const struct machine *m, char out[17]) {
+    const struct lab *lab = b->inv->lab;
     cleanup_buffer struct buffer text = {0};
     buffer_printf(&text, "%s\n%u\n%llu\n%llu\n%s\n%u\n%s", lab->templates[m->template].name, m->cpus,
                   (unsigned long long)m->memory, (unsigned long long)m->disk, m->ssh_user, m->ssh_port,
                   m->user_data ? m->user_data : "");
     derive_choices(lab, m, &text);
+    if (b->sources[m->template][0]) {
+        buffer_append(&text, "\0source=", 8);
+        buffer_puts(&text, b->sources[m->template]);
+    }
     char hex[65];
     sha256_hex(text.data, text.len, hex);
     memcpy(out, hex, 16);
@@ -125,7 +167,7 @@ static int add_wanted(struct builder *b, const struct machine *m, struct error *
     if (m->hypervisor && find_driver(m->hypervisor, m->path, &row->opens_as, err))
         return -1;
     derive_identity(inv, row);
-    derive_digest(inv->lab, m, row->digest);
+    derive_digest(b, m, row->digest);
     return 0;
 }
 
@@ -195,6 +237,8 @@ int inventory_build(const char *lab_id, const char *lab_name, const struct lab *
     inv->lab = lab;
     inv->lab_id = arena_strdup(&inv->arena, lab_id);
     inv->lab_name = arena_strdup(&inv->arena, lab_name);
+    if (lab)
+        derive_sources(&b, lab);
     int failed = add_hosts(inv, lab, contents, err);
     for (size_t i = 0; !failed && lab && i < lab->nmachines; i++)
         failed = add_wanted(&b, &lab->machines[i], err);

@@ -97,7 +97,7 @@ static int do_create(struct work *w, const struct step *s, struct hypervisor *hv
     struct keypair host_key = {0};
     cleanup_free char *purpose = xasprintf("host:%s", row->path);
     if (keypair_derive(w->secret, purpose, row->name, &host_key, err))
-        return -1;
+        return error_subject(err, row->path);
     struct seed seed = {.instance_id = row->uuid,
                         .hostname = row->name,
                         .ssh_user = row->ssh_user,
@@ -110,7 +110,7 @@ static int do_create(struct work *w, const struct step *s, struct hypervisor *hv
     int failed = (takes_volume && seed_build(&seed, &volume, err)) || seed_texts(&seed, &meta_data, &user_data, err);
     keypair_free(&host_key);
     if (failed)
-        return -1;
+        return error_subject(err, row->path);
     spec.seed = volume.data;
     spec.seed_len = volume.len;
     spec.meta_data = buffer_str(&meta_data);

@@ -5,8 +5,6 @@
 #include "spec/limits.h"
 #include "spec/text.h"
 
-#define LOGIN_MAX 32 /* useradd(8) */
-
 void decode_name(struct decoder *d, const struct field *field, const struct entry *entry, void *slot) {
     decode_word(d, field, entry, slot);
     const struct word *name = slot;
@@ -14,22 +12,18 @@ void decode_name(struct decoder *d, const struct field *field, const struct entr
         name_check(d, field->key, name->text, name->at);
 }
 
-/* A login goes into command lines and cloud-init: it must be one word, and never look like an option. */
 void decode_ssh_user(struct decoder *d, const struct field *field, const struct entry *entry, void *slot) {
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
     (void)field;
     const char *text = entry_text(d, entry);
     if (!text)
         return;
-    size_t len = strlen(text);
-    if (len <= LOGIN_MAX && strspn(text, letters) == len && text[0] != '-' && text[0] != '.') {
+    if (login_is_valid(text)) {
         *(struct word *)slot = (struct word){text, entry->value->origin};
         return;
     }
     struct diagnostic *found = spec_error(d->diags, entry->value->origin, "'%s' is no login name",
                                           text_excerpt(d->scratch, text, 2 * LOGIN_MAX));
-    diagnostic_hint(found, "use at most %d letters, digits, '_', '.' and '-', beginning with a letter, digit or '_'",
-                    LOGIN_MAX);
+    diagnostic_hint(found, "use at most %d letters, digits, '_' and '-', beginning with a letter or '_'", LOGIN_MAX);
 }
 
 static void decode_machine(struct decoder *d, const struct entry *entry, void *data) {

@@ -14,3 +14,10 @@ bool name_is_valid(const char *name) {
             return false;
     return true;
 }
+
+bool login_is_valid(const char *login) {
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_";
+    static const char rest[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789-";
+    size_t len = strnlen(login, LOGIN_MAX + 1);
+    return len > 0 && len <= LOGIN_MAX && strchr(letters, login[0]) && strspn(login, rest) == len;
+}

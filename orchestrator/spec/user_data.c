@@ -1,5 +1,6 @@
 /* `user-data:`, as text or as a file. */
 #include <string.h>
+#include <strings.h>
 
 #include "spec/draft.h"
 #include "spec/limits.h"
@@ -46,17 +47,37 @@ static const char *load_once(struct decoder *d, const char *path, struct origin 
     return text && *text ? text : NULL;
 }
 
-/* cloud-init takes user-data by its first line, and silently drops what it does not know
- * (docs.cloud-init.io, "User data formats"). */
+/* As cloudinit/handlers/__init__.py has them, of two that fit the longer first. */
+static const struct {
+    const char *start, *type;
+} types[] = {
+    {"#cloud-config-archive", "text/cloud-config-archive"},
+    {"#cloud-config-jsonp", "text/cloud-config-jsonp"},
+    {"#cloud-config", "text/cloud-config"},
+    {"#cloud-boothook", "text/cloud-boothook"},
+    {"#part-handler", "text/part-handler"},
+    {"#include-once", "text/x-include-once-url"},
+    {"#include", "text/x-include-url"},
+    {"## template: jinja", "text/jinja2"},
+    {"#!", "text/x-shellscript"},
+    {"Content-Type: multipart/", USER_DATA_MULTIPART},
+    {"MIME-Version:", USER_DATA_MULTIPART},
+};
+
+const char *user_data_type(const char *user_data) {
+    const char *text = user_data + strspn(user_data, " \t\r\n"); /* cloud-init skips them too */
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (strncasecmp(text, types[i].start, strlen(types[i].start)) == 0)
+            return types[i].type;
+    return NULL;
+}
+
+/* cloud-init silently drops what it does not know (docs.cloud-init.io, "User data formats"). */
 static void check_header(struct decoder *d, const struct word *user_data) {
-    static const char *const headers[] = {
-        "#cloud-config", "#!",           "#include", "#cloud-boothook", "#part-handler", "## template: jinja",
-        "Content-Type:", "MIME-Version:"};
-    for (size_t i = 0; i < sizeof headers / sizeof *headers; i++)
-        if (strncmp(user_data->text, headers[i], strlen(headers[i])) == 0)
-            return;
-    struct diagnostic *found = spec_warning(d->diags, user_data->at, "cloud-init will ignore this user-data");
-    diagnostic_hint(found, "its first line must be '#cloud-config', or '#!' and an interpreter");
+    if (user_data_type(user_data->text))
+        return;
+    struct diagnostic *found = spec_error(d->diags, user_data->at, "cloud-init would ignore this user-data");
+    diagnostic_hint(found, "begin it with '#cloud-config', '#!/bin/sh' or another of cloud-init's formats");
 }
 
 static const char *user_data_text(struct decoder *d, const struct field *field, const struct entry *entry) {

@@ -75,6 +75,55 @@ nestor up box.yaml --yes
 lab_of "db: { host: local, template: small }"
 changes "box/db replace"
 
+# template_is KEYS: the template of that lab is now this.
+template_is() { sed -i "s|{ tiny: {[^}]*}|{ tiny: { $1 }|" box.yaml; }
+
+begin "another source of the same template means another machine"
+lab_of "db: { host: local }" "web: { host: local, template: small }"
+nestor up box.yaml --yes
+cp disk.raw other.raw
+template_is "source: other.raw, format: raw"
+changes "box/db replace"
+template_is "source: other.raw, format: raw, sha256: $(sha256sum other.raw | cut -d ' ' -f 1)"
+changes "box/db replace"
+now box/db box/web
+
+begin "another kernel or command line of the same template means another machine"
+echo kernel >vmlinuz
+cp vmlinuz initrd
+lab_of "db: { host: local }" "web: { host: local, template: small }"
+nestor up box.yaml --yes
+disk='source: disk.raw, format: raw'
+for boot in 'kernel: vmlinuz' 'kernel: initrd' 'kernel: initrd, initrd: vmlinuz' 'kernel: initrd, cmdline: quiet'; do
+    what="boot: $boot"
+    sed -i "s|{ tiny: {.*}, small|{ tiny: { $disk, boot: { $boot } }, small|" box.yaml
+    changes "box/db replace"
+done
+now box/db box/web
+
+begin "another format of the same template means another machine"
+lab_of "db: { host: local }"
+nestor up box.yaml --yes
+template_is "source: disk.raw, format: qcow2"
+nestor plan box.yaml --json
+expect_json '[.machines[] | select(.change != "none") | .change] == ["replace"]'
+
+begin "the same template means the same machine, from wherever the lab file is seen"
+lab_of "db: { host: local }"
+nestor up box.yaml --yes
+mkdir below
+for file in ./box.yaml "$PWD/box.yaml" below/../box.yaml; do
+    nestor plan "$file"
+    expect_exit 0
+done
+template_is "source: $PWD/disk.raw, format: raw"
+nestor plan box.yaml
+expect_exit 0
+mv disk.raw away.raw # the machine is there already
+nestor plan box.yaml
+expect_exit 0
+mv away.raw disk.raw
+
 begin "a changed guest hypervisor is replaced with what is in it"
 lab_of "$kvm1 { web1: } }"
 nestor up box.yaml --yes

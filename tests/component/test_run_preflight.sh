@@ -52,18 +52,22 @@ begin "a template whose file is missing"
 write_lab box
 sed -i 's/disk.raw/gone.raw/' box.yaml
 nestor plan box.yaml
-expect_exit 1
+expect_exit 2
 expect_error "gone.raw"
 nestor up box.yaml --yes
-expect_exit 1
+expect_exit 2
 expect_error "gone.raw"
 nothing_was_made
 
 begin "a template that was never made"
 write_lab box
 sed -i '/^templates:/,/^  tiny/d; s/template: tiny/template: nowhere/' box.yaml
+nestor plan box.yaml
+expect_exit 2
+nestor validate box.yaml
+expect_exit 2
 nestor up box.yaml --yes
-expect_exit 1
+expect_exit 2
 expect_error "'nowhere': there is no recipe of that name" "nestor image list"
 nothing_was_made
 

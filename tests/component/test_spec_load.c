@@ -219,6 +219,7 @@ static void user_data_files_are_limited_together(void **state) {
     size_t len = 256 << 10;
     cleanup_free char *big = xmalloc(len);
     memset(big, '#', len);
+    memcpy(big, "#!", 2);
     write_file(f, "seed", big, len);
     cleanup_buffer struct buffer text = {0};
     buffer_puts(&text, "lab: x\ndefaults: { template: t }\nmachines:\n");

@@ -135,12 +135,21 @@ static void user_data_text(void **state) {
     lab_free(lab);
 }
 
-static void user_data_without_header_is_a_warning(void **state) {
+static void user_data_cloud_init_would_ignore_is_refused(void **state) {
     (void)state;
-    static const char *const findings[] = {
-        "2:42: warning: cloud-init will ignore this user-data; its first line must be "
-        "'#cloud-config', or '#!' and an interpreter"};
-    lab_free(spec_warned("lab: x\nmachines: { a: { template: t, user-data: \"packages: [vim]\" } }\n", findings, 1));
+    static const char *const bad[] = {"packages: [vim]", "Content-Type: text/cloud-config\\n\\n#cloud-config", "\\n"};
+    static const char *const good[] = {"\\n #Cloud-Config\\n", "#cloud-config-archive\\n",
+                                       "Content-Type: multipart/mixed; boundary=x\\n"};
+#define WITH_USER_DATA "lab: x\nmachines: { a: { template: t, user-data: \"%s\" } }\n"
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        cleanup_free char *text = xasprintf(WITH_USER_DATA, bad[i]);
+        assert_refused(text, "2:42: error: cloud-init would ignore this user-data; begin it with '#cloud-config', "
+                             "'#!/bin/sh' or another of cloud-init's formats");
+    }
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        cleanup_free char *text = xasprintf(WITH_USER_DATA, good[i]);
+        lab_free(spec_good(text));
+    }
 }
 
 static void bad_user_data(void **state) {
@@ -162,7 +171,7 @@ int main(void) {
         cmocka_unit_test(sources),        cmocka_unit_test(checksums),
         cmocka_unit_test(schemes),        cmocka_unit_test(kernel_boot),
         cmocka_unit_test(without_source), cmocka_unit_test(an_unused_template_is_a_warning),
-        cmocka_unit_test(user_data_text), cmocka_unit_test(user_data_without_header_is_a_warning),
+        cmocka_unit_test(user_data_text), cmocka_unit_test(user_data_cloud_init_would_ignore_is_refused),
         cmocka_unit_test(bad_user_data),  cmocka_unit_test(logins_in_urls_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
