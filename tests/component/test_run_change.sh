@@ -94,7 +94,8 @@ cp vmlinuz initrd
 lab_of "db: { host: local }" "web: { host: local, template: small }"
 nestor up box.yaml --yes
 disk='source: disk.raw, format: raw'
-for boot in 'kernel: vmlinuz' 'kernel: initrd' 'kernel: initrd, initrd: vmlinuz' 'kernel: initrd, cmdline: quiet'; do
+for boot in 'kernel: vmlinuz' 'kernel: initrd' 'kernel: initrd, initrd: vmlinuz' \
+    'kernel: initrd, initrd: vmlinuz, cmdline: quiet'; do
     what="boot: $boot"
     sed -i "s|{ tiny: {.*}, small|{ tiny: { $disk, boot: { $boot } }, small|" box.yaml
     changes "box/db replace"
