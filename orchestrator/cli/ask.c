@@ -105,7 +105,7 @@ static void warn(void *data, const char *subject, const char *text) {
         free(warning);
     } else {
         progress_pause(a->board);
-        warning_print(warning, isatty(STDERR_FILENO) && !getenv("NO_COLOR"), stderr);
+        warning_print(warning, color_on(STDERR_FILENO), stderr);
         progress_resume(a->board);
         a->warnings = xrealloc(a->warnings, (a->nwarnings + 1) * sizeof *a->warnings);
         a->warnings[a->nwarnings++] = warning;

@@ -108,9 +108,7 @@ static int dispatch(struct cli *cli, int argc, char **argv, struct error *err) {
     return catch_signals(cli, err) ? -1 : run_command(cli, argc, argv, err);
 }
 
-static void print_error(const struct error *err) {
-    error_print(err, isatty(STDERR_FILENO) && !getenv("NO_COLOR"), stderr);
-}
+static void print_error(const struct error *err) { error_print(err, color_on(STDERR_FILENO), stderr); }
 
 /* What was to be said may not have arrived. A reader that left has seen what it wanted. */
 static int end_output(int code) {
@@ -123,7 +121,7 @@ static int end_output(int code) {
 }
 
 int cli_main(int argc, char **argv) {
-    struct cli cli = {.color = isatty(STDOUT_FILENO) && !getenv("NO_COLOR"), .live = isatty(STDERR_FILENO)};
+    struct cli cli = {.color = color_on(STDOUT_FILENO), .live = isatty(STDERR_FILENO)};
     struct error err = {0};
     struct asking asking;
     const char *term = getenv("TERM");

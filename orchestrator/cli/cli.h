@@ -79,6 +79,8 @@ int options_parse(const struct cli_command *command, int argc, char **argv, void
 void help_print(FILE *out);
 void help_print_command(const struct cli_command *command, FILE *out);
 void help_print_markdown(FILE *out); /* docs/cli.md */
+/* Whether what goes to this descriptor is coloured: a terminal, and NO_COLOR (no-color.org) is not set. */
+bool color_on(int fd);
 void error_print(const struct error *err, bool color, FILE *out);
 void warning_print(const char *text, bool color, FILE *out);
 int exit_code_of(const struct error *err);

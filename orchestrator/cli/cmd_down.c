@@ -48,7 +48,7 @@ static int take_down(struct session *s, const struct down_options *o, struct err
     if (code == 0)
         code = forget(s, err);
     else
-        code = work_exit_code(cli, &result, err);
+        code = work_exit_code(&result, err);
     if (code == 0 && !cli->quiet)
         printf("Lab %s is gone: nothing is left of it.\n", s->lab_name);
 out:

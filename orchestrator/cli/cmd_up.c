@@ -102,7 +102,7 @@ static int bring_up(struct session *s, const struct up_options *o, struct error 
     if (code < 0 && went_off_inside(s, &result))
         code = once_more(s, o, &plan, hosts, &result, err);
     if (code < 0)
-        code = work_exit_code(cli, &result, err);
+        code = work_exit_code(&result, err);
     if (!cli->quiet)
         print_result(s, cli, !nothing);
 out:

@@ -82,7 +82,7 @@ static void tell_unread(const char *file, const struct error *why, json_t *json)
     if (json)
         json_array_append_new(json, unread_json(file, why));
     else
-        error_print(why, isatty(STDERR_FILENO) && !getenv("NO_COLOR"), stderr);
+        error_print(why, color_on(STDERR_FILENO), stderr);
 }
 
 static void tell(const struct cli *cli, const char *file, const struct lab *lab, const struct diagnostics *diags,

@@ -37,9 +37,8 @@ int work_run(struct session *s, struct plan *plan, const struct capability *host
                     &s->cli->ctx, ret, err);
 }
 
-int work_exit_code(const struct cli *cli, const struct run_result *result, const struct error *err) {
-    (void)cli;
-    error_print(err, isatty(STDERR_FILENO) && !getenv("NO_COLOR"), stderr);
+int work_exit_code(const struct run_result *result, const struct error *err) {
+    error_print(err, color_on(STDERR_FILENO), stderr);
     int code = exit_code_of(err);
     return code != NESTOR_INTERRUPTED && result->done ? NESTOR_PARTLY : code;
 }

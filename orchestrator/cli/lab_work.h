@@ -10,7 +10,7 @@ int work_plan_up(struct session *s, struct event_sink *sink, struct plan **ret, 
 int work_run(struct session *s, struct plan *plan, const struct capability *hosts, unsigned parallel,
              struct progress *progress, struct run_result *ret, struct error *err) NESTOR_CHECKED;
 /* After a run that was not whole: 4 if some steps were done, else what the error says. Prints the error. */
-int work_exit_code(const struct cli *cli, const struct run_result *result, const struct error *err);
+int work_exit_code(const struct run_result *result, const struct error *err);
 
 /* A guest hypervisor that does not answer within this time counts as not answering. */
 #define GUEST_OBSERVE_MS 20000

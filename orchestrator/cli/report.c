@@ -1,10 +1,13 @@
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "nestor/lab.h"
 #include "ui/ui.h"
+
+bool color_on(int fd) { return isatty(fd) && !getenv("NO_COLOR"); }
 
 static void print_part(const char *label, enum tint how, const char *text, bool color, FILE *out) {
     if (!text[0])

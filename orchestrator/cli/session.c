@@ -60,7 +60,7 @@ static int load_secret(struct session *s, struct error *err) {
     /* By its name a lab is looked at or removed, and most of that needs no key. */
     cleanup_buffer struct buffer text = {0};
     error_one_line(&why, &text);
-    warning_print(buffer_str(&text), false, stderr);
+    warning_print(buffer_str(&text), color_on(STDERR_FILENO), stderr);
     return 0;
 }
 

@@ -2,18 +2,6 @@
 # A host that is gone for good: its lab can be told to forget it, and then planned, brought up and taken down again.
 . "$NESTOR_SOURCE_DIR/tests/support/cli_lib.sh"
 
-# lab_on HOSTS MACHINE...: box.yaml.
-lab_on() {
-    {
-        echo "lab: box"
-        echo "hosts: { $1 }"
-        echo "templates: { tiny: { source: disk.raw, format: raw } }"
-        echo "defaults: { template: tiny, memory: 64MiB }"
-        echo "machines:"
-        shift
-        printf '  %s\n' "$@"
-    } >box.yaml
-}
 here='here: { driver: fake }'
 kvm1='kvm1: { host: gone, hypervisor: fake, memory: 256MiB, machines: { web: } }'
 

@@ -3,19 +3,6 @@
 # A host that only got another name keeps what is on it.
 . "$NESTOR_SOURCE_DIR/tests/support/cli_lib.sh"
 
-# lab_on HOSTS MACHINE...: box.yaml with these hosts and machines.
-lab_on() {
-    {
-        echo "lab: box"
-        echo "hosts: { $1 }"
-        echo "templates: { tiny: { source: disk.raw, format: raw } }"
-        echo "defaults: { template: tiny, memory: 64MiB }"
-        echo "machines:"
-        shift
-        printf '  %s\n' "$@"
-    } >box.yaml
-}
-
 # up_on HOSTS MACHINE...: that lab is brought up from nothing.
 up_on() {
     lab_on "$@"

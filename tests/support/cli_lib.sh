@@ -48,6 +48,19 @@ fail() {
 # The disk image is never looked into: the fake driver copies nothing.
 head -c 4096 /dev/zero >disk.raw
 
+# lab_on HOSTS MACHINE...: box.yaml with these hosts and machines.
+lab_on() {
+    {
+        echo "lab: box"
+        echo "hosts: { $1 }"
+        echo "templates: { tiny: { source: disk.raw, format: raw } }"
+        echo "defaults: { template: tiny, memory: 64MiB }"
+        echo "machines:"
+        shift
+        printf '  %s\n' "$@"
+    } >box.yaml
+}
+
 # write_lab NAME [MORE-OF-THE-HOST] [MORE-OF-A-GUEST-HYPERVISOR]: NAME.yaml, two guest hypervisors with two guests each.
 # $driver is their driver, fake or fault.
 driver=fake
