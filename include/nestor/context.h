@@ -21,12 +21,16 @@ int64_t clock_unix(void);
 /* "2026-01-31T12:00:00Z" into out[21]. */
 void clock_iso8601(int64_t unix_seconds, char out[21]);
 
-/* A cancel token. cancel_fire is async-signal-safe and may be called from any thread, any number of times. */
+/* A cancel token. cancel_fire is async-signal-safe and may be called from any thread, any number of times. A child is
+ * fired with its parent, which it borrows, and without it. */
 struct cancel {
     atomic_int level; /* how often it was fired */
-    int fd;           /* eventfd: readable once fired */
+    int fd;           /* readable once it or its parent was fired */
+    int event;        /* eventfd: its own part of that */
+    const struct cancel *parent;
 };
 int cancel_init(struct cancel *c, struct error *err) NESTOR_CHECKED;
+int cancel_init_child(struct cancel *c, const struct cancel *parent, struct error *err) NESTOR_CHECKED;
 void cancel_fire(struct cancel *c);
 bool cancel_fired(const struct cancel *c);
 void cancel_destroy(struct cancel *c);

@@ -120,6 +120,9 @@ struct capability {
     uint64_t memory_free; /* bytes; UINT64_MAX: unknown */
     uint64_t disk_free;   /* bytes where machines are kept */
     uint32_t cpus;
+    /* The most that one machine can be given; 0: unknown, or there is no such bound. */
+    uint32_t machine_cpus;
+    uint64_t machine_memory; /* bytes */
     uint32_t parallel; /* units of work it takes at once; 0: the driver's default. The spec's `parallel` goes first */
 };
 

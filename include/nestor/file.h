@@ -28,6 +28,8 @@ int fd_publish(int fd, int dirfd, const char *temporary, const char *name, mode_
 /* --- files --- */
 
 bool file_exists(int dirfd, const char *name);
+/* Whether execvp(3) would find a program of that name to run. Does not run it. */
+bool program_exists(const char *name);
 /* Appends the file's first max bytes. */
 int file_read(int dirfd, const char *name, size_t max, struct buffer *ret, const char *subject,
               struct error *err) NESTOR_CHECKED;

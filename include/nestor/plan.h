@@ -75,7 +75,9 @@ struct demand {
     uint64_t memory;
     uint64_t disk;      /* of new machines whose spec says how large it is to be */
     uint64_t disk_most; /* what all new and replaced ones may grow to; what the replaced ones give back is not known */
-    uint32_t cpus;      /* the largest single machine */
+    /* of the largest single machine */
+    uint32_t cpus;
+    uint64_t machine_memory;
 };
 /* disk_sizes: of the lab's templates' own disks, by their index, 0 where unknown; NULL: none is known. */
 void plan_demand(const struct plan *plan, uint32_t host, const uint64_t *disk_sizes, struct demand *ret);

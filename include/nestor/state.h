@@ -28,14 +28,17 @@
 
 struct state;
 
+#define STATE_FILE "state.db"
+
 /* Where nestor keeps things: $NESTOR_HOME, else $XDG_STATE_HOME/nestor, else ~/.local/state/nestor; the cache is
  * $NESTOR_HOME/cache, else $XDG_CACHE_HOME/nestor, else ~/.cache/nestor. Created 0700 on first use. Absolute;
  * static storage, set on first call (call once before threads start). NULL only with err. */
 const char *nestor_home(struct error *err);
 const char *nestor_cache(struct error *err);
 
-/* Opens home/state.db, made if it is not there (home must be), and migrates it. */
-int state_open(const char *home, struct state **ret, struct error *err) NESTOR_CHECKED;
+/* Opens home/state.db, made if it is not there (home must be), and migrates it. `cancel`, borrowed as long as the state
+ * is open, ends a wait for another writer early (ERR_CANCELLED), but in state_begin; NULL: nothing does. */
+int state_open(const char *home, const struct cancel *cancel, struct state **ret, struct error *err) NESTOR_CHECKED;
 void state_close(struct state *s); /* NULL-safe */
 
 /* --- labs --- */
@@ -118,7 +121,8 @@ int state_lab_load(struct state *s, const char *lab_id, struct lab_contents **re
 void lab_contents_free(struct lab_contents *c); /* NULL-safe; frees the struct too */
 
 /* The writes below belong between state_begin and state_commit, or stand alone (then each is its own
- * transaction). begin is BEGIN IMMEDIATE; state_rollback is a no-op when nothing is open. */
+ * transaction). begin is BEGIN IMMEDIATE, and no cancel ends its wait: what was done is recorded. state_rollback is a
+ * no-op when nothing is open. */
 int state_begin(struct state *s, struct error *err) NESTOR_CHECKED;
 int state_commit(struct state *s, struct error *err) NESTOR_CHECKED;
 void state_rollback(struct state *s);

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,31 +24,59 @@ void clock_iso8601(int64_t seconds, char out[21]) {
         snprintf(out, 21, "1970-01-01T00:00:00Z");
 }
 
-int cancel_init(struct cancel *c, struct error *err) {
-    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (fd < 0)
-        return error_set_errno(err, errno, NULL, "cannot make an event descriptor");
+/* An epoll descriptor is readable while one of its members is: so whoever waits for a token has one descriptor to look
+ * at, however many parents it has (epoll(7)). */
+static int either_of(int one, int other) {
+    int fd = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event readable = {.events = EPOLLIN};
+    if (fd >= 0 &&
+        (epoll_ctl(fd, EPOLL_CTL_ADD, one, &readable) < 0 || epoll_ctl(fd, EPOLL_CTL_ADD, other, &readable) < 0)) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+int cancel_init_child(struct cancel *c, const struct cancel *parent, struct error *err) {
+    int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int fd = event >= 0 && parent ? either_of(event, parent->fd) : event;
+    if (fd < 0) {
+        error_set_errno(err, errno, NULL, "cannot make an event descriptor");
+        if (event >= 0)
+            close(event);
+        return -1;
+    }
     atomic_init(&c->level, 0);
     c->fd = fd;
+    c->event = event;
+    c->parent = parent;
     return 0;
 }
+
+int cancel_init(struct cancel *c, struct error *err) { return cancel_init_child(c, NULL, err); }
 
 void cancel_fire(struct cancel *c) {
     int saved = errno;
     atomic_fetch_add(&c->level, 1);
     uint64_t one = 1;
-    ssize_t ignored = write(c->fd, &one, sizeof one);
+    ssize_t ignored = write(c->event, &one, sizeof one);
     (void)ignored;
     errno = saved;
 }
 
-bool cancel_fired(const struct cancel *c) { return c && atomic_load(&((struct cancel *)c)->level) > 0; }
+bool cancel_fired(const struct cancel *c) {
+    while (c && atomic_load(&((struct cancel *)c)->level) == 0)
+        c = c->parent;
+    return c != NULL;
+}
 
 void cancel_destroy(struct cancel *c) {
-    if (c && c->fd >= 0) {
+    if (!c || c->fd < 0)
+        return;
+    if (c->fd != c->event)
         close(c->fd);
-        c->fd = -1;
-    }
+    close(c->event);
+    c->fd = c->event = -1;
 }
 
 struct context context_timeout(const struct context *parent, int64_t ms) {

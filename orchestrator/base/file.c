@@ -63,6 +63,20 @@ static int file_error(const char *doing, const char *name, const char *subject, 
 
 bool file_exists(int dirfd, const char *name) { return faccessat(dirfd, name, F_OK, 0) == 0; }
 
+bool program_exists(const char *name) {
+    if (strchr(name, '/'))
+        return access(name, X_OK) == 0;
+    const char *path = getenv("PATH");
+    bool found = false;
+    while (path && *path && !found) {
+        size_t len = strcspn(path, ":");
+        cleanup_free char *file = xasprintf("%.*s/%s", (int)len, path, name);
+        found = access(file, X_OK) == 0;
+        path += len + (path[len] == ':');
+    }
+    return found;
+}
+
 int file_read(int dirfd, const char *name, size_t max, struct buffer *ret, const char *subject, struct error *err) {
     cleanup_close int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC);
     return fd < 0 || fd_read(fd, max, ret) ? file_error("read", name, subject, err) : 0;

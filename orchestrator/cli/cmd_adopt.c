@@ -317,7 +317,8 @@ static int run(struct cli *cli, const void *opts, int argc, char **argv, struct 
     const char *file = o->file ? o->file : HOSTS_FILE;
     struct adoption a = {.cli = cli, .home = nestor_home(err)};
     int code = -1;
-    if (a.home && state_open(a.home, &a.state, err) == 0 && hosts_from_file(cli, file, &a.hosts, &a.lab, err) == 0 &&
+    if (a.home && state_open(a.home, &cli->cancel, &a.state, err) == 0 &&
+        hosts_from_file(cli, file, &a.hosts, &a.lab, err) == 0 &&
         hosts_find(&a.hosts, argv[0], file, &a.host, err) == 0 && look(&a, err) == 0) {
         show(&a, o->json);
         code = decide(&a, o, err);

@@ -211,7 +211,7 @@ static int print_lab(void *data, const struct lab_record *lab, const struct lab_
 static int print_recorded(bool machines, struct error *err) {
     const char *home = nestor_home(err);
     struct state *state = NULL;
-    if (!home || state_open(home, &state, err))
+    if (!home || state_open(home, NULL, &state, err))
         return -1;
     int failed = recorded_each(state, print_lab, &machines, err);
     state_close(state);

@@ -7,6 +7,7 @@
 
 #include "cli/cli.h"
 #include "cli/hosts.h"
+#include "nestor/file.h"
 #include "nestor/image.h"
 #include "ui/text.h"
 #include "ui/ui.h"
@@ -111,42 +112,43 @@ static void check_state(struct doctor *d) {
     struct error why = {0};
     struct state *state = NULL;
     const char *home = nestor_home(&why);
-    if (!home || state_open(home, &state, &why))
+    cleanup_free char *database = home ? xasprintf("%s/" STATE_FILE, home) : NULL;
+    if (home && access(database, F_OK) != 0 && errno == ENOENT)
+        tell(d, OK, "state", NULL, "no database yet: the first lab makes it");
+    else if (!home || state_open(home, &d->cli->cancel, &state, &why))
         tell_error(d, FAIL, "state", &why);
     else
         tell(d, OK, "state", NULL, "the database opens");
     state_close(state);
 }
 
-/* What is run by name. The drivers check what they need themselves; this tells it before there is a lab. */
+/* What is run by name, and the driver that cannot do without it. The drivers check what they need themselves; this
+ * tells it before there is a lab. */
 static const struct {
-    const char *program, *package, *use;
-    enum verdict missing;
+    const char *program, *package, *use, *driver;
 } programs[] = {
-    {"qemu-system-x86_64", "qemu-system-x86", "hosts with driver qemu", FAIL},
-    {"qemu-img", "qemu-utils", "linked clones", FAIL},
-    {"ssh", "openssh-client", "'nestor ssh'", WARN},
-    {"virsh", "libvirt-clients", "hosts with driver libvirt", WARN},
-    {"mmdebstrap", "mmdebstrap", "building images", WARN},
+    {"qemu-system-x86_64", "qemu-system-x86", "hosts with driver qemu", "qemu"},
+    {"qemu-img", "qemu-utils", "linked clones", "qemu"},
+    {"ssh", "openssh-client", "'nestor ssh'", NULL},
+    {"virsh", "libvirt-clients", "hosts with driver libvirt", "libvirt"},
+    {"mmdebstrap", "mmdebstrap", "building images", NULL},
 };
 
-static bool in_path(const char *program) {
-    const char *path = getenv("PATH");
-    for (bool found = false; path && *path && !found; path += strcspn(path, ":"), path += *path == ':') {
-        cleanup_free char *file = xasprintf("%.*s/%s", (int)strcspn(path, ":"), path, program);
-        if (access(file, X_OK) == 0)
+static bool has_driver(const struct known_hosts *hosts, const char *driver) {
+    for (size_t i = 0; driver && i < hosts->n; i++)
+        if (strcmp(hosts->items[i].driver->name, driver) == 0)
             return true;
-    }
     return false;
 }
 
-static void check_programs(struct doctor *d) {
+static void check_programs(struct doctor *d, const struct known_hosts *hosts) {
     for (size_t i = 0; i < sizeof programs / sizeof *programs; i++) {
         cleanup_free char *mend = xasprintf("apt-get install %s", programs[i].package);
-        if (in_path(programs[i].program))
+        if (program_exists(programs[i].program))
             tell(d, OK, programs[i].program, NULL, "installed; for %s", programs[i].use);
         else
-            tell(d, programs[i].missing, programs[i].program, mend, "not installed; for %s", programs[i].use);
+            tell(d, has_driver(hosts, programs[i].driver) ? FAIL : WARN, programs[i].program, mend,
+                 "not installed; for %s", programs[i].use);
     }
 }
 
@@ -254,7 +256,7 @@ static int examine(struct doctor *d, const char *file, struct error *err) {
     check_folder(d, "state directory", nestor_home, GIB);
     check_folder(d, "image cache", nestor_cache, 4 * GIB);
     check_state(d);
-    check_programs(d);
+    check_programs(d, &hosts);
     for (size_t i = 0; i < hosts.n; i++)
         check_host(d, &hosts.items[i]);
     check_images(d);
@@ -287,7 +289,8 @@ const struct cli_command cmd_doctor = {
     .details =
         "Programs, directories, database, images, and of each host whether it can nest and how fast. Without FILE\n"
         "the host is this machine. With --host only that one is looked at, and what a lab needs of it.\n"
-        "Changes nothing. Exits with 1 if something has to be mended first.",
+        "Changes nothing but for nestor's own two directories, which it makes. Exits with 1 if something has to be\n"
+        "mended first.",
     .examples = "  nestor doctor\n  nestor doctor --host esx\n  nestor doctor --host vc --file lab.yaml --json",
     .run = run,
 };

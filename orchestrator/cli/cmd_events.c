@@ -216,7 +216,7 @@ static int run(struct cli *cli, const void *opts, int argc, char **argv, struct 
     const char *home = nestor_home(err);
     cleanup_free char *lab = NULL;
     struct state *state = NULL;
-    if (!home || (argc && lab_named(cli, argv[0], &lab, err)) || state_open(home, &state, err))
+    if (!home || (argc && lab_named(cli, argv[0], &lab, err)) || state_open(home, &cli->cancel, &state, err))
         return -1;
     struct reading r = {
         .options = opts, .lab = lab, .color = cli->color, .utf8 = terminal_is_utf8(), .width = text_width(stdout)};

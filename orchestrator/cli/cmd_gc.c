@@ -53,11 +53,15 @@ static void add(struct collection *c, struct orphan o) {
 
 /* --- finding --- */
 
+/* Seen already, through another name of the same host. Where two hosts differ in anything, what is on both is told
+ * twice: if they are one all the same, the second removal finds nothing to do. */
 static bool is_known(const struct collection *c, const struct known_host *host, const struct observed *o) {
-    for (size_t i = 0; i < c->n; i++)
-        if (c->items[i].host && c->items[i].host->driver == host->driver &&
-            strcmp(c->items[i].lab_id, o->lab_id) == 0 && strcmp(c->items[i].path, o->path) == 0)
-            return true; /* seen through another name of the same host */
+    for (size_t i = 0; i < c->n; i++) {
+        const struct orphan *known = &c->items[i];
+        if (known->host && hosts_same(known->host, host) && strcmp(known->lab_id, o->lab_id) == 0 &&
+            strcmp(known->path, o->path) == 0)
+            return true;
+    }
     return false;
 }
 
@@ -79,7 +83,7 @@ static void ask_host(struct collection *c, const struct known_host *host) {
     struct observation *seen = NULL;
     struct error why = {0};
     if (host_open(c->cli, host, c->home, &hv, &ctx, &why) || host->driver->observe(hv, NULL, &seen, &ctx, &why)) {
-        error_print(&why, c->cli->color, stderr);
+        error_print(&why, color_on(STDERR_FILENO), stderr);
         c->nunasked++;
     } else {
         take_observation(c, host, seen);
@@ -136,7 +140,7 @@ static void drop_the_live(struct collection *c) {
  * nestor is making meanwhile is never taken for an orphan. */
 static int collect(struct collection *c, struct error *err) {
     struct state *state = NULL;
-    if (state_open(c->home, &state, err))
+    if (state_open(c->home, &c->cli->cancel, &state, err))
         return -1;
     hosts_add_local(&c->hosts);
     int failed = hosts_add_recorded(&c->hosts, state, err);
@@ -224,7 +228,7 @@ static size_t remove_all(const struct collection *c) {
                       : o->image ? image_clean(o->image, &why)
                                  : tree_remove(o->path, NULL, &why);
         if (failed)
-            error_print(&why, c->cli->color, stderr);
+            error_print(&why, color_on(STDERR_FILENO), stderr);
         else if (!c->cli->quiet)
             fprintf(stderr, "removed %s\n", o->path);
         nfailed += failed;

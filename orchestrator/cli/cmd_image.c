@@ -190,10 +190,10 @@ static int refuse_if_used(void *data, const struct lab_record *lab, const struct
     return 0;
 }
 
-static int check_unused(const char *name, struct error *err) {
+static int check_unused(const struct cli *cli, const char *name, struct error *err) {
     const char *home = nestor_home(err);
     struct state *state = NULL;
-    if (!home || state_open(home, &state, err))
+    if (!home || state_open(home, &cli->cancel, &state, err))
         return -1;
     int failed = recorded_each(state, refuse_if_used, (void *)name, err);
     state_close(state);
@@ -202,7 +202,7 @@ static int check_unused(const char *name, struct error *err) {
 
 static int rm(struct cli *cli, const struct image_options *o, const char *name, struct error *err) {
     (void)o;
-    if (check_unused(name, err))
+    if (check_unused(cli, name, err))
         return -1;
     if (image_remove(name, err))
         return err->code == ERR_NOT_FOUND ? mend_with_images(name, err) : -1;

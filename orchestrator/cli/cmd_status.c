@@ -42,7 +42,7 @@ static int list_labs(struct cli *cli, bool json, struct error *err) {
     struct state *state = NULL;
     struct listing l = {.json = json ? json_array() : NULL};
     int code = -1;
-    if (home && state_open(home, &state, err) == 0 && state_lab_each(state, list_lab, &l, err) == 0) {
+    if (home && state_open(home, &cli->cancel, &state, err) == 0 && state_lab_each(state, list_lab, &l, err) == 0) {
         code = NESTOR_DONE;
         if (json)
             json_print(json_incref(l.json), stdout);

@@ -8,10 +8,10 @@
 #include "cli/recorded.h"
 #include "nestor/transport.h"
 
-static bool same_params(const struct known_host *h, const struct param *params, size_t n) {
-    bool same = h->nparams == n;
-    for (size_t i = 0; same && i < n; i++)
-        same = strcmp(h->params[i].key, params[i].key) == 0 && strcmp(h->params[i].value, params[i].value) == 0;
+bool hosts_same(const struct known_host *a, const struct known_host *b) {
+    bool same = a->driver == b->driver && a->nparams == b->nparams;
+    for (size_t i = 0; same && i < a->nparams; i++)
+        same = strcmp(a->params[i].key, b->params[i].key) == 0 && strcmp(a->params[i].value, b->params[i].value) == 0;
     return same;
 }
 
@@ -19,9 +19,9 @@ static bool same_params(const struct known_host *h, const struct param *params, 
 static void add(struct known_hosts *hosts, const char *name, const char *driver_name, const struct param *params,
                 size_t n) {
     const struct driver *driver = driver_find(driver_name);
+    const struct known_host this = {.name = name, .driver = driver, .params = params, .nparams = n};
     for (size_t i = 0; i < hosts->n; i++)
-        if (hosts->items[i].driver == driver && strcmp(hosts->items[i].name, name) == 0 &&
-            same_params(&hosts->items[i], params, n))
+        if (strcmp(hosts->items[i].name, name) == 0 && hosts_same(&hosts->items[i], &this))
             return;
     if (!driver) /* made by a nestor with more drivers; this one cannot ask it */
         return;

@@ -22,6 +22,8 @@ void hosts_add_local(struct known_hosts *hosts);
 void hosts_add_lab(struct known_hosts *hosts, const struct lab *lab);
 /* Hosts of every recorded lab. */
 int hosts_add_recorded(struct known_hosts *hosts, struct state *state, struct error *err) NESTOR_CHECKED;
+/* Whether they are one host, whatever they are called: one driver, told the same. */
+bool hosts_same(const struct known_host *a, const struct known_host *b);
 void hosts_free(struct known_hosts *hosts);
 
 #define HOSTS_FILE "lab.yaml" /* where a host that is named is looked for, if nothing else is said */

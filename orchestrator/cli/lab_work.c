@@ -5,12 +5,18 @@
 
 #include "cli/templates.h"
 
-/* Every template the plan needs must be there or be obtainable. */
+/* Every template the plan needs must be there or be obtainable. Each hypervisor has a step for one: it is looked at
+ * once. */
 static int check_templates(const struct plan *plan, struct error *err) {
+    const struct lab *lab = plan->inventory->lab;
+    cleanup_free bool *seen = xcalloc(lab->ntemplates + 1, sizeof *seen);
     for (size_t i = 0; i < plan->nsteps; i++) {
         const struct step *s = &plan->steps[i];
-        if (s->kind == STEP_IMAGE && template_check(plan->inventory->lab, s->template, err))
+        if (s->kind != STEP_IMAGE || seen[s->template])
+            continue;
+        if (template_check(lab, s->template, err))
             return -1;
+        seen[s->template] = true;
     }
     return 0;
 }

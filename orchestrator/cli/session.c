@@ -17,7 +17,7 @@
 static int open_state(struct session *s, struct cli *cli, struct error *err) {
     *s = (struct session){.cli = cli, .lock = {.fd = -1}};
     s->home = nestor_home(err);
-    return s->home ? state_open(s->home, &s->state, err) : -1;
+    return s->home ? state_open(s->home, &s->cli->cancel, &s->state, err) : -1;
 }
 
 int lab_lock_await(const struct cli *cli, const char *home, const char *lab, const char *verb, struct lab_lock *ret,

@@ -11,6 +11,9 @@
 /* n bytes as 2n lower-case hex digits and a NUL. */
 void hex_encode(const unsigned char *bytes, size_t n, char *out);
 
+/* Any thread. Ends the program where there is no SHA-256 to be had. */
+void sha256(const void *data, size_t len, unsigned char out[DIGEST_LEN]);
+
 /* n random bytes of the kernel. ERR_IO. */
 int random_fill(void *bytes, size_t n, struct error *err) NESTOR_CHECKED;
 

@@ -1,10 +1,7 @@
 #include "nestor/identity.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-#include <openssl/sha.h>
 
 #include "identity/identity_priv.h"
 
@@ -23,8 +20,7 @@ static void derive(const char *purpose, const char *lab_id, const char *path, un
     buffer_append(&b, purpose, strlen(purpose) + 1);
     buffer_append(&b, lab_id, strlen(lab_id) + 1);
     buffer_puts(&b, path);
-    if (!SHA256((const unsigned char *)b.data, b.len, out))
-        abort(); /* as in sha256_hex */
+    sha256(b.data, b.len, out);
 }
 
 void machine_uuid(const char *lab_id, const char *path, char out[37]) {

@@ -469,6 +469,8 @@ void plan_demand(const struct plan *plan, uint32_t host, const uint64_t *disk_si
         add_disk(row->wanted, anew ? CHANGE_REPLACE : c == CHANGE_REPLACE ? CHANGE_CREATE : c, disk_sizes, &d);
         if (row->wanted->cpus > d.cpus)
             d.cpus = row->wanted->cpus;
+        if (row->wanted->memory > d.machine_memory)
+            d.machine_memory = row->wanted->memory;
     }
     *ret = d;
 }

@@ -9,6 +9,9 @@
 /* Of what a hypervisor has free, this much is left for itself. */
 #define MEMORY_SPARE ((uint64_t)64 << 20)
 
+/* Where the hypervisor has no bound of its own: more virtual CPUs of one machine on one of the host's are no use. */
+#define CPUS_SHARED_BY 16
+
 /* For all that is looked at on one host. */
 #define HOST_MS 300000
 
@@ -47,6 +50,24 @@ static void warn_of_disks(const char *host, const struct demand *d, const struct
     event_emit(sink, (struct event){.kind = EVENT_WARNING, .path = host, .text = text});
 }
 
+/* Together there may be room, and yet not for one machine: it runs on one host of a cluster. */
+static int check_largest(const char *host, const struct demand *d, const struct capability *c, struct error *err) {
+    uint64_t cpus = c->machine_cpus ? c->machine_cpus : (uint64_t)c->cpus * CPUS_SHARED_BY;
+    char need[24], have[24];
+    if (cpus && d->cpus > cpus) {
+        error_set(err, ERR_CAPACITY, host, "a machine asks for %u CPUs, and gets %llu at most", d->cpus,
+                  (unsigned long long)cpus);
+        return error_mend(err, "lower 'cpus:' in the lab file");
+    }
+    if (c->machine_memory && d->machine_memory > c->machine_memory) {
+        size_format(d->machine_memory, need);
+        size_format(c->machine_memory, have);
+        error_set(err, ERR_CAPACITY, host, "a machine asks for %s memory, and no host has more than %s", need, have);
+        return error_mend(err, "lower 'memory:' in the lab file");
+    }
+    return 0;
+}
+
 static int check_room(const struct plan *plan, uint32_t host, const uint64_t *disk_sizes, const struct capability *c,
                       struct event_sink *sink, struct error *err) {
     const char *name = plan->inventory->hosts[host].name;
@@ -65,10 +86,8 @@ static int check_room(const struct plan *plan, uint32_t host, const uint64_t *di
         error_set(err, ERR_CAPACITY, name, "the lab's disks may grow to %s, but only %s are free", need, have);
         return error_mend(err, "lower 'disk:' in the lab file, or free some space");
     }
-    if (c->cpus && d.cpus > c->cpus * 16) {
-        error_set(err, ERR_CAPACITY, name, "a machine asks for %u CPUs, the host has %u", d.cpus, c->cpus);
-        return error_mend(err, "lower 'cpus:' in the lab file");
-    }
+    if (check_largest(name, &d, c, err))
+        return -1;
     warn_of_disks(name, &d, c, sink);
     return 0;
 }

@@ -8,20 +8,16 @@
  * What was opened is closed by reach_close only, newest first: nothing is ever closed before what was opened through
  * it. A connection found dead is merely taken out of its place: other threads may still be inside a call on it, and
  * such a call ends by itself with an error. */
-#include "nestor/reach.h"
-
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "run/reach_priv.h"
+
 /* A server that is there greets at once. Seen under emulation: a TCP connection accepted by a port forward before the
  * guest listens never gets an answer; one made a little later does. */
 #define GREETING_MS 5000
-/* From there on it is at work: under nested emulation the key exchange takes seconds, and one that is given up costs
- * the guest as much as one that is not. */
-#define ATTEMPT_MS 60000
-#define PAUSE_MS 200
 
 struct place {
     pthread_mutex_t lock;
@@ -204,7 +200,7 @@ static int way_to_machines(struct reach *r, uint32_t row, struct access **ret, c
     return 0;
 }
 
-static int address_of(struct reach *r, uint32_t row, struct endpoint *ret, const struct context *ctx,
+int reach_ask_address(struct reach *r, uint32_t row, struct endpoint *ret, const struct context *ctx,
                       struct error *err) {
     struct hypervisor *hv;
     const struct driver *driver;
@@ -213,6 +209,8 @@ static int address_of(struct reach *r, uint32_t row, struct endpoint *ret, const
         return -1;
     return driver->address(hv, &spec, ret, ctx, err);
 }
+
+const struct row *reach_row(const struct reach *r, uint32_t row) { return &r->inv->rows[row]; }
 
 static void note_address(struct place *place, const struct endpoint *at) {
     snprintf(place->address, sizeof place->address, "%s:%u", at->host, at->port);
@@ -253,7 +251,7 @@ static int open_at(struct reach *r, uint32_t row, struct place *place, const str
     const struct row *m = &r->inv->rows[row];
     struct access *way;
     struct endpoint at;
-    if (address_of(r, row, &at, ctx, err) || way_to_machines(r, m->parent, &way, ctx, err))
+    if (reach_ask_address(r, row, &at, ctx, err) || way_to_machines(r, m->parent, &way, ctx, err))
         return -1;
     struct hypervisor_config config = config_inside(r, row, way);
     if (open_hypervisor(r, m->opens_as, &config, &at, place, ctx, err))
@@ -378,8 +376,8 @@ static int connect_ssh(struct reach *r, uint32_t row, struct place *place, bool 
     return failed;
 }
 
-static int open_access(struct reach *r, uint32_t row, bool again, struct access **ret, const struct context *ctx,
-                       struct error *err) {
+int reach_try(struct reach *r, uint32_t row, bool again, struct access **ret, const struct context *ctx,
+              struct error *err) {
     if (check_known(r, row, err))
         return -1;
     struct place *place = &r->places[row];
@@ -396,94 +394,13 @@ static int open_access(struct reach *r, uint32_t row, bool again, struct access 
 }
 
 int reach_access(struct reach *r, uint32_t row, struct access **ret, const struct context *ctx, struct error *err) {
-    return open_access(r, row, false, ret, ctx, err);
-}
-
-/* Is there still something to wait for? The driver's address call tells, in the words of its hypervisor. Outermost
- * first: a machine inside one that does not run cannot even be asked for. */
-static int still_running(struct reach *r, uint32_t row, const struct context *ctx, struct error *err) {
-    uint32_t around = r->inv->rows[row].parent;
-    if (around != LAB_NONE && still_running(r, around, ctx, err))
-        return -1;
-    struct hypervisor *hv;
-    const struct driver *driver;
-    struct error why = {0};
-    struct endpoint at;
-    struct machine_spec spec = row_machine(r->inv, &r->inv->rows[row]);
-    if (reach_hypervisor(r, row, &hv, &driver, ctx, &why) || driver->address(hv, &spec, &at, ctx, &why)) {
-        if (why.code == ERR_DIED) {
-            if (err)
-                *err = why;
-            return -1;
-        }
-    }
-    return 0;
-}
-
-/* What is waited for: a way in, or the hypervisor that a machine has become. */
-struct goal {
-    int (*attempt)(struct reach *r, uint32_t row, void *ret, const struct context *ctx, struct error *err);
-    void *ret;
-    const char *over; /* "over SSH" */
-};
-
-static int gave_up(const struct goal *goal, const char *path, const struct error *last, struct error *err) {
-    error_set(err, ERR_TIMEOUT, path, "it did not answer %s in time; the last try said: %s", goal->over, last->cause);
-    error_retry(err);
-    return error_mend(err, "see 'nestor console %s'; a slow host may need a longer 'timeouts: { boot: }'", path);
-}
-
-static int pass_on(const struct error *why, struct error *err) {
-    if (err)
-        *err = *why;
-    return -1;
-}
-
-static int wait_for(struct reach *r, uint32_t row, const struct goal *goal, const struct context *ctx,
-                    struct error *err) {
-    const char *path = r->inv->rows[row].path;
-    cleanup_free char *what = xasprintf("waiting until it answers %s", goal->over);
-    struct error last = {0};
-    for (;;) {
-        struct error now = {0}, over = {0};
-        if (goal->attempt(r, row, goal->ret, ctx, &now) == 0)
-            return 0;
-        if (now.code != ERR_TIMEOUT && !now.retry)
-            return pass_on(&now, err);
-        if (now.code != ERR_TIMEOUT || last.code == ERR_NONE)
-            last = now;
-        if (still_running(r, row, ctx, err))
-            return -1;
-        if (context_sleep(ctx, PAUSE_MS, path, what, &over))
-            return over.code == ERR_CANCELLED ? pass_on(&over, err) : gave_up(goal, path, &last, err);
-    }
-}
-
-static int attempt_access(struct reach *r, uint32_t row, void *ret, const struct context *ctx, struct error *err) {
-    return open_access(r, row, true, ret, ctx, err);
-}
-
-int reach_wait(struct reach *r, uint32_t row, struct access **ret, const struct context *ctx, struct error *err) {
-    const struct goal goal = {attempt_access, ret, "over SSH"};
-    return wait_for(r, row, &goal, ctx, err);
-}
-
-static int attempt_inside(struct reach *r, uint32_t row, void *ret, const struct context *ctx, struct error *err) {
-    const struct driver *driver;
-    struct context attempt = context_timeout(ctx, ATTEMPT_MS);
-    return reach_inside(r, row, ret, &driver, &attempt, err);
-}
-
-int reach_wait_inside(struct reach *r, uint32_t row, struct hypervisor **ret, const struct context *ctx,
-                      struct error *err) {
-    const struct goal goal = {attempt_inside, ret, "at its address"};
-    return wait_for(r, row, &goal, ctx, err);
+    return reach_try(r, row, false, ret, ctx, err);
 }
 
 void reach_find(struct reach *r, uint32_t row, const struct context *ctx) {
     struct endpoint at;
     struct error ignored = {0};
-    if (row >= r->nplaces || address_of(r, row, &at, ctx, &ignored))
+    if (row >= r->nplaces || reach_ask_address(r, row, &at, ctx, &ignored))
         return;
     pthread_mutex_lock(&r->places[row].lock);
     note_address(&r->places[row], &at);

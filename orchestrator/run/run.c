@@ -22,6 +22,8 @@ struct entry {
 
 struct run {
     struct work work;
+    struct context ctx; /* of its steps: the caller's, and `stop` ends it, too */
+    struct cancel stop;
     struct plan *plan;
     const struct inventory *inv;
     struct state *state;
@@ -333,10 +335,17 @@ static int prepare(struct run *r, struct error *err) {
     r->entries = xcalloc(r->plan->nsteps, sizeof *r->entries);
     r->work.images = xcalloc(ntemplates, sizeof *r->work.images);
     r->work.exposed = xcalloc(inv->nrows, sizeof *r->work.exposed);
+    r->work.starts = xcalloc(inv->nrows, sizeof *r->work.starts);
     for (size_t i = 0; i < ntemplates; i++)
         pthread_mutex_init(&r->work.images[i].lock, NULL);
     for (size_t i = 0; i < inv->nrows; i++)
         atomic_init(&r->work.exposed[i], inv->rows[i].seen_exposed);
+    for (size_t i = 0; i < r->plan->nsteps; i++)
+        if (r->plan->steps[i].kind == STEP_START)
+            r->work.starts[r->plan->steps[i].row] = true;
+    if (cancel_init_child(&r->stop, r->ctx.cancel, err))
+        return -1;
+    r->ctx.cancel = &r->stop;
     if (r->work.secret && keypair_derive(r->work.secret, "user", "nestor", &r->work.user_key, err))
         return -1;
     if (state_begin(r->state, err))
@@ -360,7 +369,9 @@ static void clean_up(struct run *r) {
     keypair_free(&r->work.user_key);
     free(r->work.images);
     free((void *)r->work.exposed);
+    free(r->work.starts);
     free(r->entries);
+    cancel_destroy(&r->stop);
 }
 
 static uint32_t default_parallel(const struct run *r, const uint32_t *pool_units) {
@@ -382,7 +393,8 @@ static int run_tasks(struct run *r, uint32_t parallel, struct error *err) {
                          .pool_units = pool_units,
                          .npools = npools,
                          .parallel = parallel ? parallel : default_parallel(r, pool_units),
-                         .ctx = r->work.ctx,
+                         .ctx = &r->ctx,
+                         .stop = &r->stop,
                          .data = r,
                          .at_once = at_once,
                          .asked_from = r->inv->nrows,
@@ -429,14 +441,15 @@ static int record_end(struct run *r, struct error *err) {
 int run_plan(struct plan *plan, struct reach *reach, struct state *state, const struct secret *secret,
              const struct run_options *options, struct event_sink *sink, const struct context *ctx,
              struct run_result *ret, struct error *err) {
-    struct run r = {.plan = plan, .inv = plan->inventory, .state = state, .result = ret};
+    struct run r = {
+        .plan = plan, .inv = plan->inventory, .state = state, .ctx = *ctx, .stop = {.fd = -1}, .result = ret};
     *ret = (struct run_result){0};
     r.work = (struct work){.plan = plan,
                            .inv = plan->inventory,
                            .reach = reach,
                            .secret = secret,
                            .sink = sink,
-                           .ctx = ctx,
+                           .ctx = &r.ctx,
                            .hosts = options->hosts};
     int failed = prepare(&r, err);
     if (!failed) {

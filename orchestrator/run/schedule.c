@@ -364,6 +364,8 @@ int schedule_run(const struct schedule *s, struct error *err) {
         if (n || may_start_more(&r))
             failed = turn(&r, ended, n, chosen, err);
     }
+    if (failed && s->stop)
+        cancel_fire(s->stop);
     end(&r); /* joins: what still runs after a failed callback is awaited, though no longer recorded */
     free(ended);
     free(chosen);

@@ -34,6 +34,8 @@ struct schedule {
     size_t npools;
     uint32_t parallel; /* most tasks that take units at once, and as many again that take none; 1: one task at a time */
     const struct context *ctx;
+    struct cancel
+        *stop; /* fired when a batch callback has failed: what runs cannot be recorded any more; may be NULL */
     void *data;
     /* Most tasks that take units of a pool and are of use at the same time, as things are now; NULL: any number. For
      * the pools from asked_from on. */
@@ -47,8 +49,8 @@ struct schedule {
 };
 
 /* Runs until every task is done, failed or skipped. After a cancel nothing new is started; what runs is awaited and
- * the rest is skipped. -1 only when a batch callback failed (then also nothing new is started) or no worker could be
- * had; failed tasks are the callbacks' business. */
+ * the rest is skipped. -1 only when a batch callback failed or no worker could be had (then nothing new is started
+ * either, and `stop` is fired); failed tasks are the callbacks' business. */
 int schedule_run(const struct schedule *s, struct error *err) NESTOR_CHECKED;
 
 /* priority[i] = cost[i] + the largest priority among those that wait for i: the length of the critical path from here.

@@ -184,18 +184,11 @@ static int await_machine(struct work *w, const struct step *s, struct hypervisor
     return 0;
 }
 
-static bool is_started(const struct plan *plan, uint32_t row) {
-    for (size_t i = 0; i < plan->nsteps; i++)
-        if (plan->steps[i].kind == STEP_START && plan->steps[i].row == row)
-            return true;
-    return false;
-}
-
 /* Seen under emulated SVM (QEMU 7.2): about one nested guest in twenty hangs for ever while its kernel boots, with
  * nothing wrong in it or around it. Only what this run itself started is meant: nobody works in it yet. */
 static bool may_hang(const struct work *w, const struct step *s) {
     bool nested = w->inv->rows[s->row].parent != LAB_NONE;
-    return nested && w->hosts && w->hosts[s->host].emulated && is_started(w->plan, s->row);
+    return nested && w->hosts && w->hosts[s->host].emulated && w->starts[s->row];
 }
 
 static int start_again(struct work *w, const struct step *s, const struct context *ctx, struct error *err) {

@@ -25,6 +25,7 @@ struct work {
     const struct context *ctx;
     struct image_slot *images; /* per template of the lab */
     _Atomic bool *exposed;     /* per row: as last read back */
+    bool *starts;              /* per row: this run starts it */
 };
 
 struct step_result {

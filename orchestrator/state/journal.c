@@ -64,14 +64,11 @@ int state_run_end(struct state *s, int64_t run, const char *outcome, struct erro
 
 int state_journal_intent(struct state *s, int64_t run, const char *lab_id, const char *path, const char *step,
                          const char *reason, int64_t *ret_entry, struct error *err) {
-    struct new_id entry = {0};
-    if (sql_run(s, SQL_JOURNAL_INTENT,
-                VALUES(integer(run), text(lab_id), text(path), text(step), text(reason), integer(now_ms())), take_id,
-                &entry, err))
+    if (sql_change_one(s, SQL_JOURNAL_INTENT,
+                       VALUES(integer(run), text(lab_id), text(path), text(step), text(reason), integer(now_ms())),
+                       path, err))
         return -1;
-    if (!entry.given)
-        return error_set(err, ERR_INTERNAL, path, "cannot journal an intent: the lab has no such run");
-    *ret_entry = entry.id;
+    *ret_entry = sqlite3_last_insert_rowid(s->db);
     return 0;
 }
 

@@ -9,7 +9,7 @@
 #include "nestor/context.h"
 #include "state/state_priv.h"
 
-#define BUSY_AGAIN_US 5000
+#define BUSY_AGAIN_MS 5
 
 /* SQLite would create it readable for all. Only a new file is touched: closing a descriptor of a database that this
  * process has open elsewhere would drop its POSIX locks. */
@@ -28,10 +28,9 @@ int database_wait(void *state, int tries) {
     struct state *s = state;
     if (tries == 0)
         s->busy_since = clock_ms();
-    if (clock_ms() - s->busy_since >= s->patience_ms)
-        return 0;
-    usleep(BUSY_AGAIN_US);
-    return 1;
+    int64_t end = s->busy_since + s->patience_ms;
+    struct context ctx = {.deadline = end, .cancel = s->recording ? NULL : s->cancel};
+    return context_sleep(&ctx, BUSY_AGAIN_MS, s->path, "waiting", NULL) == 0;
 }
 
 void database_set_patience(struct state *s, int ms) {
@@ -39,14 +38,15 @@ void database_set_patience(struct state *s, int ms) {
     sqlite3_busy_handler(s->db, database_wait, s);
 }
 
-int database_open(const char *home, struct state **ret, struct error *err) {
-    char *path = xasprintf("%s/state.db", home);
+int database_open(const char *home, const struct cancel *cancel, struct state **ret, struct error *err) {
+    char *path = xasprintf("%s/" STATE_FILE, home);
     if (create_private(path, err)) {
         free(path);
         return -1;
     }
     struct state *s = xcalloc(1, sizeof *s);
     s->path = path;
+    s->cancel = cancel;
     int result = sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     if (result != SQLITE_OK) {
         sql_error(s, result, "open the database", err);
@@ -69,14 +69,15 @@ static const char settings[] = "PRAGMA foreign_keys = ON;"
 /* Readers and the writer do not wait for each other in WAL mode. The change into it does not wait for others as
  * statements do (SQLite answers SQLITE_BUSY at once), so it is repeated here. */
 static int enter_wal(struct state *s, struct error *err) {
-    struct context ctx = context_timeout(NULL, BUSY_MS);
+    const struct context whole = {.deadline = DEADLINE_NEVER, .cancel = s->cancel};
+    struct context ctx = context_timeout(&whole, BUSY_MS);
     for (;;) {
         int result = sqlite3_exec(s->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL);
         if (result == SQLITE_OK)
             return 0;
-        if ((result & 0xff) != SQLITE_BUSY || context_left(&ctx) == 0)
+        if ((result & 0xff) != SQLITE_BUSY || context_check(&ctx, s->path, "waiting", NULL))
             return sql_error(s, result, "switch the database to WAL", err);
-        int over = context_sleep(&ctx, 20, s->path, "switching the database to WAL", NULL);
+        int over = context_sleep(&ctx, 20, s->path, "waiting", NULL);
         (void)over; /* then the next try is the last */
     }
 }
@@ -107,9 +108,9 @@ static int set_up(struct state *s, struct error *err) {
     return schema_migrate(s, migrations[nmigrations - 1].version, err) || sql_prepare_all(s, err) ? -1 : 0;
 }
 
-int state_open(const char *home, struct state **ret, struct error *err) {
+int state_open(const char *home, const struct cancel *cancel, struct state **ret, struct error *err) {
     struct state *s = NULL;
-    if (database_open(home, &s, err))
+    if (database_open(home, cancel, &s, err))
         return -1;
     if (set_up(s, err)) {
         state_close(s);

@@ -52,11 +52,16 @@ int sql_error_corrupt(const char *path, const char *cause, struct error *err) {
 
 static int error_locked(struct state *s, const char *purpose, struct error *err) {
     struct holder who = holder_find(s->path);
+    bool stopped = !s->recording && cancel_fired(s->cancel);
+    const char *cannot = stopped ? "interrupted before it could" : "cannot";
+    enum error_code code = stopped ? ERR_CANCELLED : ERR_LOCKED;
     if (who.pid)
-        error_set(err, ERR_LOCKED, s->path, "cannot %s: process %d (%s) is writing to it", purpose, (int)who.pid,
+        error_set(err, code, s->path, "%s %s: process %d (%s) is writing to it", cannot, purpose, (int)who.pid,
                   who.command[0] ? who.command : "unknown");
     else
-        error_set(err, ERR_LOCKED, s->path, "cannot %s: another process is writing to it", purpose);
+        error_set(err, code, s->path, "%s %s: another process is writing to it", cannot, purpose);
+    if (stopped)
+        return -1;
     error_mend(err, "wait until it has ended, then run the same command again");
     return error_retry(err);
 }

@@ -10,6 +10,7 @@
 #include <sqlite3.h>
 
 #include "nestor/arena.h"
+#include "nestor/context.h"
 #include "nestor/error.h"
 #include "nestor/state.h"
 #include "state/statements.h"
@@ -28,6 +29,8 @@ struct state {
     sqlite3_stmt *statements[SQL_MAX];
     bool open;                       /* between state_begin and state_commit or state_rollback */
     int64_t patience_ms, busy_since; /* for database_wait */
+    const struct cancel *cancel;     /* ends its wait, but for ... */
+    bool recording;                  /* ... state_begin: what was done before a cancel is recorded after it, too */
 };
 
 /* --- sql.c: the only place that binds, steps and reads results --- */
@@ -127,7 +130,7 @@ int schema_migrate(struct state *s, int version, struct error *err) NESTOR_CHECK
 /* --- open.c --- */
 
 /* Opens home/state.db without looking into it. */
-int database_open(const char *home, struct state **ret, struct error *err) NESTOR_CHECKED;
+int database_open(const char *home, const struct cancel *cancel, struct state **ret, struct error *err) NESTOR_CHECKED;
 /* How long a statement waits for another process; BUSY_MS from the start. */
 #define BUSY_MS 10000
 void database_set_patience(struct state *s, int ms);

@@ -78,7 +78,7 @@
     X(SQL_RUN_END, "record the end of a run", "UPDATE runs SET ended_at = ?2, outcome = ?3 WHERE id = ?1")             \
     X(SQL_JOURNAL_INTENT, "journal an intent",                                                                         \
       "INSERT INTO journal (run, path, step, reason, started_at)"                                                      \
-      " SELECT id, ?3, ?4, ?5, ?6 FROM runs WHERE id = ?1 AND lab_id = ?2 RETURNING id")                               \
+      " VALUES ((SELECT id FROM runs WHERE id = ?1 AND lab_id = ?2), ?3, ?4, ?5, ?6)")                                 \
     X(SQL_JOURNAL_OUTCOME, "journal an outcome",                                                                       \
       "UPDATE journal SET ended_at = ?2, outcome = ?3, error = ?4 WHERE id = ?1 AND ended_at = 0")                     \
     X(SQL_JOURNAL_EACH, "read the journal",                                                                            \

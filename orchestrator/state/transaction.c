@@ -15,7 +15,12 @@ static void undo(struct state *s, enum sql how) {
     (void)ignored;
 }
 
-int state_begin(struct state *s, struct error *err) { return begin(s, SQL_BEGIN, err); }
+int state_begin(struct state *s, struct error *err) {
+    s->recording = true;
+    int r = begin(s, SQL_BEGIN, err);
+    s->recording = false;
+    return r;
+}
 
 int state_commit(struct state *s, struct error *err) {
     if (!s->open)

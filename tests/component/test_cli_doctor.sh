@@ -3,7 +3,12 @@
 . "$NESTOR_SOURCE_DIR/tests/support/ui_shell.sh"
 requires jq
 
+# Before there is anything: it makes no database.
 lab one
+run 0 doctor one.yaml --json
+is "$(jq -r '.findings[] | select(.check == "state") | .text' out)" "no database yet: the first lab makes it"
+[ ! -e "$NESTOR_HOME/state.db" ] || fail "it made a database"
+run 0 status
 run 0 doctor one.yaml --json
 is "$(jq -r .ok out)" true
 is "$(jq -r '.findings[] | select(.check == "host local") | .verdict' out | head -1)" ok
@@ -25,13 +30,21 @@ has "$err" "mend: did you mean 'local'? There are: local"
 run 2 doctor --host esx # of lab.yaml, which is not there
 has "$err" "error: lab.yaml: it cannot be read: No such file or directory"
 
-# Nothing in PATH: each program is told with its package.
+# Nothing in PATH: each program is told with its package. What no host needs is no fault.
 mkdir empty
-got=0
-PATH="$work/empty" "$nestor" doctor one.yaml >out 2>err || got=$?
-out=$(cat out)
+without_programs() {
+    got=0
+    PATH="$work/empty" "$nestor" doctor "$@" >out 2>err || got=$?
+    out=$(cat out)
+}
+without_programs one.yaml
+is "$got" 0
+has "$out" "warn  qemu-system-x86_64      not installed; for hosts with driver qemu"
+without_programs
 is "$got" 1
 has "$out" "fail  qemu-system-x86_64      not installed; for hosts with driver qemu"
+has "$out" "fail  host local"
+has "$out" "the program qemu-system-x86_64 is not installed or not in PATH"
 has "$out" "mend: apt-get install qemu-system-x86"
 has "$out" "warn  ssh "
 

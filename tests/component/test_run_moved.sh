@@ -257,3 +257,22 @@ for when in "remove box/a kill" "remove box/a kill after" "create box/a kill" "c
     rm "$NESTOR_HOME/faults"
     taken_down
 done
+
+begin "left over on two hosts, and both are found"
+two="one: { driver: fake, world: $NESTOR_HOME/fake/one }, other: { driver: fake, world: $NESTOR_HOME/fake/other }"
+lab_on "$two" "web: { host: one }"
+sed 's/^lab: box/lab: lost/' box.yaml >lost.yaml
+nestor up lost.yaml --yes
+expect_exit 0
+up_on "$two" "a: { host: one }" "b: { host: other }"
+cp -a "$NESTOR_HOME"/fake/one/machines/*.lost.web "$NESTOR_HOME/fake/other/machines/"
+id=$(query "SELECT id FROM labs WHERE name = 'lost'")
+query "PRAGMA foreign_keys = ON; DELETE FROM labs WHERE id = '$id'"
+rm -rf "$NESTOR_HOME/labs/$id"
+nestor gc --json
+expect_exit 3
+expect_json '[.orphans[] | .host + " " + .path] | sort == ["one lost/web", "other lost/web"]'
+nestor gc --yes
+expect_exit 0
+on one box/a
+on other box/b

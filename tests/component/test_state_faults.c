@@ -79,7 +79,7 @@ static int work(struct state *s, struct confirmed *c, struct error *err) {
 
 static int live(const char *home, struct confirmed *c, struct error *err) {
     struct state *s = NULL;
-    if (state_open(home, &s, err))
+    if (state_open(home, NULL, &s, err))
         return -1;
     c->open++;
     int r = work(s, c, err);
@@ -250,7 +250,7 @@ static int entries_after_cut(const char *home, const char *database) {
     struct state_fixture cut = {.home = (char *)home, .database = (char *)database};
     struct state *s = NULL;
     struct error err = {0};
-    if (state_open(home, &s, &err))
+    if (state_open(home, NULL, &s, &err))
         fail_msg("%s: %s", err.subject, err.cause);
     state_close(s);
     cleanup_free char *check = state_fixture_text(database, "PRAGMA integrity_check");

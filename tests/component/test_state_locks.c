@@ -82,7 +82,7 @@ static void close_fixture(struct state_fixture *f) {
 
 static void take_write_lock(const struct state_fixture *f) {
     struct state *s = NULL;
-    if (state_open(f->home, &s, NULL) || state_begin(s, NULL))
+    if (state_open(f->home, NULL, &s, NULL) || state_begin(s, NULL))
         _exit(2);
 }
 
@@ -93,7 +93,7 @@ static void second_writer_is_told_who_holds_the_database(void **state) {
     state_fixture_lab(f->state, "lab", id);
     close_fixture(f);
     struct child holder = start_holder(f, take_write_lock);
-    assert_int_equal(state_open(f->home, &f->state, &err), 0); /* opening and reading wait for no writer */
+    assert_int_equal(state_open(f->home, NULL, &f->state, &err), 0); /* opening and reading wait for no writer */
     struct lab_record *r = NULL;
     assert_int_equal(state_lab_find(f->state, "lab", &r, &err), 0);
     lab_record_free(r);
@@ -122,6 +122,40 @@ static void second_writer_is_told_who_holds_the_database(void **state) {
     assert_int_equal(state_commit(f->state, &err), 0);
 }
 
+static void a_cancel_ends_the_wait_but_not_for_what_was_done(void **state) {
+    struct state_fixture *f = *state;
+    struct error err = {0};
+    struct cancel cancel;
+    char id[LAB_ID_LEN + 1], want[64];
+    state_fixture_lab(f->state, "lab", id);
+    close_fixture(f);
+    assert_int_equal(cancel_init(&cancel, &err), 0);
+    struct child holder = start_holder(f, take_write_lock);
+    snprintf(want, sizeof want, "process %d (holder) is writing to it", (int)holder.pid);
+    assert_int_equal(state_open(f->home, &cancel, &f->state, &err), 0);
+    database_set_patience(f->state, 60000);
+    cancel_fire(&cancel);
+    assert_int_equal(state_lab_set_removing(f->state, id, &err), -1);
+    assert_int_equal(err.code, ERR_CANCELLED);
+    assert_string_equal(err.subject, f->database);
+    assert_non_null(strstr(err.cause, "interrupted before it could mark the lab as being removed"));
+    assert_non_null(strstr(err.cause, want));
+    assert_false(err.retry);
+
+    error_clear(&err); /* outcomes are still to be recorded: that takes the time it takes */
+    database_set_patience(f->state, 300);
+    int64_t start = clock_ms();
+    assert_int_equal(state_begin(f->state, &err), -1);
+    assert_true(clock_ms() - start >= 250);
+    assert_int_equal(err.code, ERR_LOCKED);
+    end_holder(holder, SIGKILL);
+    assert_int_equal(state_begin(f->state, &err), 0);
+    assert_int_equal(state_commit(f->state, &err), 0);
+    state_close(f->state);
+    f->state = NULL;
+    cancel_destroy(&cancel);
+}
+
 /* SQLite's own handler comes to pauses of 100 ms, and who has just come, with one, goes first. */
 static void who_has_waited_long_asks_as_often_as_who_has_just_come(void **state) {
     struct state_fixture *f = *state;
@@ -146,7 +180,7 @@ static void asking_who_holds_it_keeps_our_own_locks(void **state) {
     if (pid == 0) {
         struct state *second = NULL;
         struct error why = {0};
-        if (database_open(f->home, &second, NULL) || sql_prepare_all(second, NULL))
+        if (database_open(f->home, NULL, &second, NULL) || sql_prepare_all(second, NULL))
             _exit(2);
         database_set_patience(second, 0);
         bool told = state_begin(second, &why) && why.code == ERR_LOCKED && strstr(why.cause, "is writing to it");
@@ -164,7 +198,7 @@ static void holder_that_cannot_be_found_is_another_process(void **state) {
     struct state_fixture *f = *state;
     struct state *second = NULL;
     struct error err = {0};
-    assert_int_equal(state_open(f->home, &second, &err), 0);
+    assert_int_equal(state_open(f->home, NULL, &second, &err), 0);
     assert_int_equal(state_begin(second, &err), 0);
     database_set_patience(f->state, 0);
     assert_int_equal(state_begin(f->state, &err), -1);
@@ -178,7 +212,7 @@ static void writer_waits_for_a_short_transaction(void **state) {
     struct error err = {0};
     close_fixture(f);
     struct child holder = start_holder(f, take_write_lock);
-    assert_int_equal(state_open(f->home, &f->state, &err), 0);
+    assert_int_equal(state_open(f->home, NULL, &f->state, &err), 0);
     pid_t helper = let_go_soon(holder);
     assert_int_equal(state_begin(f->state, &err), 0);
     assert_int_equal(state_commit(f->state, &err), 0);
@@ -201,7 +235,7 @@ static void first_nestor_waits_for_those_who_read_the_file(void **state) {
     state_fixture_exec(f->database, "CREATE TABLE t (x); DROP TABLE t");
     struct child holder = start_holder(f, take_read_lock);
     pid_t helper = let_go_soon(holder);
-    assert_int_equal(state_open(f->home, &f->state, &err), 0);
+    assert_int_equal(state_open(f->home, NULL, &f->state, &err), 0);
     assert_int_equal(waitpid(helper, NULL, 0), helper);
     end_holder(holder, 0);
 }
@@ -215,7 +249,7 @@ static pid_t start_first_nestor(const struct state_fixture *f, int number) {
     struct error err = {0};
     char name[8], id[LAB_ID_LEN + 1];
     snprintf(name, sizeof name, "lab%d", number);
-    int failed = state_open(f->home, &s, &err) || state_lab_put(s, name, "", "", 0, NULL, id, &err);
+    int failed = state_open(f->home, NULL, &s, &err) || state_lab_put(s, name, "", "", 0, NULL, id, &err);
     if (failed)
         fprintf(stderr, "%s: %s\n", err.subject, err.cause);
     state_close(s);
@@ -387,6 +421,7 @@ static void lock_folder_that_cannot_be_made_is_told(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         STATE_TEST(second_writer_is_told_who_holds_the_database),
+        STATE_TEST(a_cancel_ends_the_wait_but_not_for_what_was_done),
         STATE_TEST(who_has_waited_long_asks_as_often_as_who_has_just_come),
         STATE_TEST(asking_who_holds_it_keeps_our_own_locks),
         STATE_TEST(holder_that_cannot_be_found_is_another_process),

@@ -16,7 +16,7 @@
 static struct state *open_state(const char *home) {
     struct state *s = NULL;
     struct error err = {0};
-    if (state_open(home, &s, &err))
+    if (state_open(home, NULL, &s, &err))
         fail_msg("%s: %s", err.subject, err.cause);
     return s;
 }

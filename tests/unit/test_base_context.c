@@ -99,6 +99,37 @@ static void cancel_counts_and_stays(void **state) {
     cancel_destroy(NULL);
 }
 
+static void a_child_is_fired_with_its_parent_but_not_the_other_way_round(void **state) {
+    (void)state;
+    struct error err = {0};
+    struct cancel parent, one, other;
+    assert_int_equal(cancel_init(&parent, &err), 0);
+    assert_int_equal(cancel_init_child(&one, &parent, &err), 0);
+    assert_int_equal(cancel_init_child(&other, &parent, &err), 0);
+    struct context ctx = {.deadline = clock_ms() + LONG_MS, .cancel = &one};
+    struct pollfd fds[] = {{.fd = one.fd, .events = POLLIN}, {.fd = other.fd, .events = POLLIN}};
+    assert_int_equal(poll(fds, 2, 0), 0);
+
+    cancel_fire(&one);
+    assert_true(cancel_fired(&one));
+    assert_false(cancel_fired(&parent) || cancel_fired(&other));
+    assert_int_equal(context_sleep(&ctx, LONG_MS, "lab/kvm1", "booting", &err), -1);
+    assert_ended(&err, ERR_CANCELLED, "interrupted while booting");
+    assert_int_equal(poll(fds, 2, 0), 1); /* whoever polls the token himself learns of it in the same way */
+
+    cancel_fire(&parent);
+    assert_true(cancel_fired(&other));
+    assert_int_equal(poll(fds, 2, 0), 2);
+    ctx.cancel = &other;
+    error_clear(&err);
+    assert_int_equal(context_sleep(&ctx, LONG_MS, "lab/kvm1", "booting", &err), -1);
+    assert_ended(&err, ERR_CANCELLED, "interrupted while booting");
+    cancel_destroy(&one);
+    cancel_destroy(&one);
+    cancel_destroy(&other);
+    cancel_destroy(&parent);
+}
+
 /* --- waiting --- */
 
 struct pipes {
@@ -216,6 +247,7 @@ int main(void) {
         cmocka_unit_test(time_left_is_bounded_on_both_sides),
         cmocka_unit_test(ended_context_says_what_was_waited_for),
         cmocka_unit_test(cancel_counts_and_stays),
+        cmocka_unit_test(a_child_is_fired_with_its_parent_but_not_the_other_way_round),
         WITH_PIPES(each_of_fifteen_is_seen_beside_the_cancel),
         cmocka_unit_test(sixteen_are_too_many),
         WITH_PIPES(own_bound_ends_the_wait_without_an_error),

@@ -340,6 +340,34 @@ static void failed_commit_stops_everything(void **state) {
     tear_down(&r);
 }
 
+/* Task 0 ends at once; the others only when they are stopped. */
+static int perform_until_stopped(void *data, uint32_t task) {
+    struct recorder *r = data;
+    struct context ctx = {.deadline = clock_ms() + 60000, .cancel = &r->cancel};
+    struct error err = {0};
+    if (task == 0)
+        return 0;
+    assert_int_equal(context_sleep(&ctx, 60000, "lab/a", "working", &err), -1);
+    return err.code == ERR_CANCELLED ? -1 : 0;
+}
+
+static void what_cannot_be_recorded_any_more_is_stopped(void **state) {
+    (void)state;
+    struct task tasks[] = {{.units = 1}, {.units = 1}, {0}};
+    struct recorder r;
+    struct error err = {0};
+    set_up(&r, tasks, 3, NULL, 8, wide);
+    r.s.perform = perform_until_stopped;
+    r.s.stop = &r.cancel;
+    r.fail_end_batch_at = 2;
+    int64_t begin = clock_ms();
+    assert_int_equal(schedule_run(&r.s, &err), -1);
+    assert_in_range(clock_ms() - begin, 0, 30000);
+    assert_int_equal(err.code, ERR_DISK_FULL);
+    assert_string_equal(buffer_str(&r.log), "[s0 s1 s2 ][d0 ]");
+    tear_down(&r);
+}
+
 static void cycle_is_told_as_a_bug(void **state) {
     (void)state;
     struct task tasks[] = {{.ndeps = 1, .nnext = 1}, {.ndeps = 1, .first_next = 1, .nnext = 1}};
@@ -369,6 +397,7 @@ int main(void) {
         cmocka_unit_test(a_full_pool_holds_up_nobody_else),
         cmocka_unit_test(cancel_starts_nothing_new),
         cmocka_unit_test(failed_commit_stops_everything),
+        cmocka_unit_test(what_cannot_be_recorded_any_more_is_stopped),
         cmocka_unit_test(cycle_is_told_as_a_bug),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

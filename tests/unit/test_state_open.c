@@ -28,7 +28,7 @@ static void close_fixture(struct state_fixture *f) {
 static void assert_refused(const char *home, struct error *err) {
     struct state *s = (struct state *)err; /* to be left alone */
     error_clear(err);
-    assert_int_equal(state_open(home, &s, err), -1);
+    assert_int_equal(state_open(home, NULL, &s, err), -1);
     assert_ptr_equal(s, err);
 }
 
@@ -65,7 +65,7 @@ static void two_open_at_once_see_each_other(void **state) {
     struct error err = {0};
     char id[LAB_ID_LEN + 1];
     int n = 0;
-    assert_int_equal(state_open(f->home, &second, &err), 0);
+    assert_int_equal(state_open(f->home, NULL, &second, &err), 0);
     state_fixture_lab(f->state, "lab", id);
     assert_int_equal(state_lab_each(second, count_lab, &n, &err), 0);
     assert_int_equal(n, 1);
@@ -101,7 +101,7 @@ static int newest(void) { return migrations[nmigrations - 1].version; }
 static void make_old(const char *home, const char *database, int version) {
     struct state *s = NULL;
     struct error err = {0};
-    assert_int_equal(database_open(home, &s, &err), 0);
+    assert_int_equal(database_open(home, NULL, &s, &err), 0);
     assert_int_equal(schema_migrate(s, version, &err), 0);
     state_close(s);
     state_fixture_exec(database, "INSERT INTO labs (id, name, file, spec, created_at, updated_at)"
@@ -264,7 +264,7 @@ static void half_made_database_is_finished(void **state) {
 static int second_makes_it(unsigned type, void *home, void *stmt, void *text) {
     (void)type, (void)text;
     struct state *second = NULL;
-    if (!strstr(sqlite3_sql(stmt), "user_version") || database_open(home, &second, NULL))
+    if (!strstr(sqlite3_sql(stmt), "user_version") || database_open(home, NULL, &second, NULL))
         return 0;
     database_set_patience(second, 0);
     int whether_or_not = schema_migrate(second, newest(), NULL);
@@ -279,7 +279,7 @@ static void database_made_between_two_looks_is_not_taken_for_anothers(void **sta
     struct error err = {0};
     close_fixture(f);
     assert_int_equal(unlink(f->database), 0);
-    assert_int_equal(database_open(f->home, &s, &err), 0);
+    assert_int_equal(database_open(f->home, NULL, &s, &err), 0);
     sqlite3_trace_v2(s->db, SQLITE_TRACE_STMT, second_makes_it, f->home);
     if (schema_check(s, &err))
         fail_msg("%s: %s", err.subject, err.cause);
@@ -366,7 +366,7 @@ static void page_of_rubbish_is_told_when_it_is_read(void **state) {
         state_file_write(f->database, damaged, whole);
         free(damaged);
         struct state *s = NULL;
-        int r = state_open(f->home, &s, &err);
+        int r = state_open(f->home, NULL, &s, &err);
         if (r == 0)
             r = read_all(s, &err);
         state_close(s);

@@ -5,8 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAGE SHARE_BATCH_MAX
-#define PAGE_OF_VIEW 500 /* maxObjects; servers have limits of their own below that */
+/* Objects per request. Their answer is read as it comes, so what bounds it is what one request may be: a reference is
+ * about a hundred bytes of it. A server that answers in pages of its own does so. */
+#define PAGE 1000
 #define VIEWS_MAX 3
 
 typedef int object_fn(void *data, struct vim_object *object, struct error *err);
@@ -16,7 +17,7 @@ typedef int object_fn(void *data, struct vim_object *object, struct error *err);
 struct page {
     const struct moref *refs;
     size_t n, cursor;
-    bool done[PAGE];
+    bool *done;
     object_fn *fn;
     void *data;
 };
@@ -43,8 +44,10 @@ int vim_read_these(struct vim *v, const struct moref *refs, size_t n, const stru
                    void *data, const struct context *ctx, struct error *err) {
     if (context_check(ctx, vim_subject(v), "reading from the server", err))
         return -1;
+    cleanup_free bool *done = xcalloc(n + 1, sizeof *done);
     for (size_t from = 0; from < n; from += PAGE) {
-        struct page page = {.refs = refs + from, .n = n - from < PAGE ? n - from : PAGE, .fn = fn, .data = data};
+        struct page page = {
+            .refs = refs + from, .n = n - from < PAGE ? n - from : PAGE, .done = done + from, .fn = fn, .data = data};
         struct wanted wanted = {.set = set, .n = page.n, .ref = ref_at, .take = take_known, .data = &page};
         if (retrieve_wanted(v, &wanted, ctx, err))
             return -1;
@@ -148,7 +151,6 @@ static struct soap_request *request(void *data, const struct context *ctx, struc
     soap_close(r);
     soap_close(r);
     soap_open(r, "options");
-    soap_number(r, "maxObjects", PAGE_OF_VIEW);
     soap_close(r);
     return r;
 }

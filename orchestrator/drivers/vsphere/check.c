@@ -22,7 +22,8 @@ static const struct vim_set host_set = {"HostSystem", host_paths}, space_set = {
 struct sum {
     unsigned hosts, usable, can, cannot; /* of those usable: what they say of nesting */
     uint32_t cpus;                       /* of the largest */
-    uint64_t memory;
+    uint64_t memory;                     /* free, of all */
+    uint64_t largest;                    /* memory of the largest, free or not */
     char flag[8];
     bool no_child_disks;
 };
@@ -32,6 +33,8 @@ static void add_memory(struct sum *s, const struct vim_object *o) {
     int64_t used = xml_number(vim_property(o, "summary.quickStats.overallMemoryUsage"), 0);
     if (all > 0 && used >= 0 && used < all >> 20)
         s->memory += (uint64_t)(all - (used << 20));
+    if (all > 0 && (uint64_t)all > s->largest)
+        s->largest = (uint64_t)all;
 }
 
 static bool is_usable(const struct vim_object *o) {
@@ -165,7 +168,10 @@ int vsphere_check(struct hypervisor *hv, struct capability *ret, const struct co
     judge(hv, sum, &c);
     c.memory_free = sum->memory ? sum->memory : UINT64_MAX;
     c.disk_free = seen.space;
-    c.cpus = sum->cpus;
+    /* A machine is on one host, and an ESXi powers none on that has more virtual CPUs than it has logical ones
+     * (NotEnoughLogicalCpus in the API reference). */
+    c.cpus = c.machine_cpus = sum->cpus;
+    c.machine_memory = sum->largest;
     c.parallel = UNITS_PER_HOST * sum->usable;
     *ret = c;
     return 0;
