@@ -35,12 +35,11 @@ struct reading {
     const struct events_options *options;
     const char *lab; /* NULL: every lab */
     bool color, utf8;
-    size_t width;          /* of the terminal */
-    bool found;            /* there was an entry of it */
-    struct buffer *newest; /* a ring of lines; with room 0 they are written at once */
-    size_t room, nlines;   /* nlines: all that came */
-    int64_t last;          /* greatest id so far */
-    int64_t *unfinished;   /* ids shown before they had an outcome, ascending */
+    size_t width;        /* of the terminal */
+    bool found;          /* there was an entry of it */
+    size_t skip;         /* how many are too old to be shown */
+    int64_t last;        /* greatest id so far */
+    int64_t *unfinished; /* ids shown before they had an outcome, ascending */
     size_t nunfinished, cap;
     struct path_index changed; /* path -> its row in changes */
     struct cause *changes;
@@ -148,29 +147,38 @@ static bool is_news(struct reading *r, const struct journal_record *j) {
     return !known || j->ended_at;
 }
 
-static void take_entry(void *data, const struct journal_record *j) {
-    struct reading *r = data;
-    cleanup_buffer struct buffer direct = {0};
-    if (!is_news(r, j) || (r->lab && strcmp(r->lab, j->lab) != 0))
-        return;
-    r->found = true;
-    struct buffer *line = r->room ? &r->newest[r->nlines++ % r->room] : &direct;
-    buffer_clear(line);
-    if (r->options->json)
-        put_json(j, line);
-    else
-        put_text(r, j, line);
-    fputs(buffer_str(&direct), stdout);
+static bool is_asked_for(const struct reading *r, const struct journal_record *j) {
+    return !r->lab || strcmp(r->lab, j->lab) == 0;
 }
 
-/* From now on what comes is written at once. */
-static void write_newest(struct reading *r) {
-    size_t first = r->nlines > r->room ? r->nlines - r->room : 0;
-    for (size_t i = first; i < r->nlines; i++)
-        fputs(buffer_str(&r->newest[i % r->room]), stdout);
-    for (size_t i = 0; i < r->room; i++)
-        buffer_free(&r->newest[i]);
-    r->room = r->nlines = 0;
+static void take_entry(void *data, const struct journal_record *j) {
+    struct reading *r = data;
+    cleanup_buffer struct buffer line = {0};
+    if (!is_news(r, j) || !is_asked_for(r, j))
+        return;
+    r->found = true;
+    if (r->skip) {
+        r->skip--;
+        return;
+    }
+    if (r->options->json)
+        put_json(j, &line);
+    else
+        put_text(r, j, &line);
+    fputs(buffer_str(&line), stdout);
+}
+
+static void count_entry(void *data, const struct journal_record *j) {
+    struct reading *r = data;
+    r->skip += is_asked_for(r, j);
+}
+
+/* Counted first, so that the reason of a change stands with the first entry that is shown. */
+static int skip_all_but(struct reading *r, size_t limit, struct state *state, struct error *err) {
+    if (state_journal_each(state, NULL, 0, 0, count_entry, r, err))
+        return -1;
+    r->skip = r->skip > limit ? r->skip - limit : 0;
+    return 0;
 }
 
 static bool somebody_reads(void) { return fflush(stdout) == 0 && !ferror(stdout); }
@@ -198,13 +206,12 @@ static int check_known(const struct reading *r, struct state *state, struct erro
 }
 
 static int show(struct reading *r, struct state *state, const struct context *ctx, struct error *err) {
-    r->room = r->options->all ? 0 : r->options->limit ? r->options->limit : DEFAULT_LIMIT;
-    r->newest = xcalloc(r->room, sizeof *r->newest);
-    int code = read_journal(r, state, err) || check_known(r, state, err) ? -1 : NESTOR_DONE;
-    write_newest(r);
-    if (code == NESTOR_DONE && r->options->follow)
+    size_t limit = r->options->limit ? r->options->limit : DEFAULT_LIMIT;
+    int failed = (!r->options->all && skip_all_but(r, limit, state, err)) || read_journal(r, state, err) ||
+                 check_known(r, state, err);
+    int code = failed ? -1 : NESTOR_DONE;
+    if (!failed && r->options->follow)
         code = follow(r, state, ctx, err);
-    free(r->newest);
     free(r->unfinished);
     free(r->changes);
     path_index_free(&r->changed);

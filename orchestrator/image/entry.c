@@ -182,14 +182,15 @@ int entry_each_leftover(const struct entry *e, int (*fn)(void *data, const char 
     if (!root)
         return error_set_errno(err, errno, e->root, "cannot list the images");
     cleanup_free char *prefix = xasprintf(".%s.", e->key);
-    for (const struct dirent *d; (d = readdir(root));) {
-        if (strncmp(d->d_name, prefix, strlen(prefix)) != 0)
+    int got;
+    for (const char *name; (got = dir_next(root, &name)) > 0;) {
+        if (strncmp(name, prefix, strlen(prefix)) != 0)
             continue;
-        cleanup_free char *path = xasprintf("%s/%s", e->root, d->d_name);
+        cleanup_free char *path = xasprintf("%s/%s", e->root, name);
         if (fn(data, path, err))
             return -1;
     }
-    return 0;
+    return got ? error_set_errno(err, errno, e->root, "cannot list the images") : 0;
 }
 
 static int remove_leftover(void *data, const char *path, struct error *err) {

@@ -30,6 +30,8 @@ run 0 events one --limit 3
 is "$(wc -l <out)" 3
 has "$out" "one/kvm1/web1: not there"
 has "$(tail -1 out)" "reach"
+run 0 events one --limit 1 # the reason was told with an entry that is not shown
+has "$out" "one/kvm1/web1: not there"
 run 0 events --all
 is "$(wc -l <out)" $((2 * all))
 has "$out" "one on local: small"

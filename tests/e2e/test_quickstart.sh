@@ -165,7 +165,7 @@ before=$(cat out)
 in_kvm1 'systemctl --no-block reboot'
 until_other "$before" exec --timeout 10 quickstart/kvm1 -- sh -c "$boot"
 in_kvm1 'systemctl is-system-running --wait || :'
-expect_states kvm1=running kvm1/web1=stopped kvm1/web2=stopped
+expect_states kvm1/web1=stopped kvm1/web2=stopped
 nestor 120 plan "$lab"
 expect 3
 expect_out 'web1 .*stopped'

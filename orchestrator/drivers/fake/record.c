@@ -73,16 +73,18 @@ int fake_record_each(const struct settings *s, const char *lab_id, record_fn fn,
     cleanup_dir DIR *dir = opendir(path);
     if (!dir)
         return error_set_errno(err, errno, subject, "cannot list %s", path);
-    for (struct dirent *entry; (entry = readdir(dir));) {
+    int got;
+    for (const char *name; (got = dir_next(dir, &name)) > 0;) {
+        cleanup_free char *split = xstrdup(name);
         struct tag tag;
         struct record record;
-        if (!fake_split_tag(entry->d_name, &tag) || (lab_id && strcmp(lab_id, tag.lab_id) != 0))
+        if (!fake_split_tag(split, &tag) || (lab_id && strcmp(lab_id, tag.lab_id) != 0))
             continue;
         fake_record_load(s, &tag, &record);
         if (record.power != POWER_ABSENT) /* removed by somebody since the name was read */
             fn(data, &tag, &record);
     }
-    return 0;
+    return got ? error_set_errno(err, errno, subject, "cannot list %s", path) : 0;
 }
 
 static void add_usage(void *data, const struct tag *tag, const struct record *record) {
