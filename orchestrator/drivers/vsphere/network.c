@@ -114,9 +114,8 @@ static int read_network(struct hypervisor *hv, const char *name, struct vsphere_
     return 0;
 }
 
-static int look_for_network(struct hypervisor *hv, struct vsphere_network *ret, const struct context *ctx,
-                            struct error *err) {
-    struct vsphere_network n = {0};
+static int look_for_network(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    struct vsphere_network *ret = data, n = {0};
     cleanup_free char *own = own_name(hv);
     const char *name = own ? own : hv->settings.named[PLACE_NETWORK];
     if (!name)
@@ -133,14 +132,9 @@ static int look_for_network(struct hypervisor *hv, struct vsphere_network *ret, 
 
 int vsphere_network(struct hypervisor *hv, const struct vsphere_network **ret, const struct context *ctx,
                     struct error *err) {
-    int mine = once_begin(&hv->network_once, hv->config.subject, "finding the network", ctx, err);
-    int failed = mine < 0;
-    if (mine > 0) {
-        failed = look_for_network(hv, &hv->network, ctx, err);
-        once_end(&hv->network_once, !failed);
-    }
     *ret = &hv->network;
-    return failed ? -1 : 0;
+    return once_do(&hv->network_once, hv->config.subject, "finding the network", hv, look_for_network, &hv->network,
+                   ctx, err);
 }
 
 /* --- a network of the lab's own --- */
@@ -333,8 +327,8 @@ static int take_system(void *data, struct vim_object *o, struct error *err) {
     return 0;
 }
 
-static int look_for_systems(struct hypervisor *hv, struct vsphere_systems *ret, const struct context *ctx,
-                            struct error *err) {
+static int look_for_systems(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    struct vsphere_systems *ret = data;
     const struct vsphere_compute *c;
     if (vsphere_compute(hv, &c, ctx, err))
         return -1;
@@ -349,14 +343,9 @@ static int look_for_systems(struct hypervisor *hv, struct vsphere_systems *ret, 
 
 int vsphere_network_systems(struct hypervisor *hv, const struct vsphere_systems **ret, const struct context *ctx,
                             struct error *err) {
-    int mine = once_begin(&hv->systems_once, hv->config.subject, "finding its hosts' networks", ctx, err);
-    int failed = mine < 0;
-    if (mine > 0) {
-        failed = look_for_systems(hv, &hv->systems, ctx, err);
-        once_end(&hv->systems_once, !failed);
-    }
     *ret = &hv->systems;
-    return failed ? -1 : 0;
+    return once_do(&hv->systems_once, hv->config.subject, "finding its hosts' networks", hv, look_for_systems,
+                   &hv->systems, ctx, err);
 }
 
 static int make_own(struct hypervisor *hv, const char *name, const struct context *ctx, struct error *err) {

@@ -72,6 +72,10 @@ void once_destroy(struct once *o);
 int once_begin(struct once *o, const char *subject, const char *what, const struct context *ctx,
                struct error *err) NESTOR_CHECKED;
 void once_end(struct once *o, bool done);
+/* All of that: calls `look` with hv and data unless it is done. */
+typedef int (*vsphere_look)(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err);
+int once_do(struct once *o, const char *subject, const char *what, struct hypervisor *hv, vsphere_look look, void *data,
+            const struct context *ctx, struct error *err) NESTOR_CHECKED;
 
 /* --- places.c: names to references --- */
 
@@ -106,7 +110,6 @@ int vsphere_name_of(struct hypervisor *hv, const struct moref *ref, char **ret, 
 
 /* Several looks at the server, each of a few round trips, at the same time; the error of the first in order that fails.
  * looks ends with NULL. */
-typedef int (*vsphere_look)(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err);
 #define VSPHERE_LOOKS_MAX 6
 int vsphere_look_at_once(struct hypervisor *hv, const vsphere_look *looks, void *data, const struct context *ctx,
                          struct error *err) NESTOR_CHECKED;
