@@ -254,10 +254,11 @@ static int look_at_distributed(struct examination *x, const struct vsphere_netwo
 static int look_at_switch(struct examination *x, const struct context *ctx, struct error *err) {
     struct standard s = {.vswitch = x->hv->settings.vswitch};
     char subject[160];
-    bool distributed = false;
+    struct vsphere_switch named;
     snprintf(subject, sizeof subject, "switch %s", s.vswitch);
-    if (vsphere_is_distributed(x->hv, &distributed, ctx, err))
+    if (vsphere_switch(x->hv, &named, ctx, err))
         return -1;
+    bool distributed = moref_is_set(&named.ref);
     if (!distributed && read_standard(x, &s, ctx, err))
         return -1;
     if (distributed || s.found == s.hosts)
