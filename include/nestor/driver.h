@@ -47,6 +47,10 @@ struct hypervisor_config {
     size_t nparams;
     const char *home; /* nestor's state directory, for drivers that keep files on this machine */
     bool accelerated; /* false: its children run without hardware help (verify failed and nesting: preferred) */
+    /* With DRIVER_TEMPLATES, as far as it is known: what the machines on it that are to nest are cloned from. For
+     * examine. */
+    const char *const *templates;
+    size_t ntemplates;
     const struct asker *asker; /* for a secret the spec does not point at, and for warnings; NULL: nobody is there */
 };
 

@@ -26,8 +26,8 @@ struct vsphere_template {
 #define CONFIG_PATHS                                                                                                   \
     "config.version", "config.guestId", "config.firmware", "config.nestedHVEnabled", "config.hardware.device"
 
-static const char *const live_paths[] = {CONFIG_PATHS, "config.template", "capability.nestedHVSupported", "snapshot",
-                                         NULL};
+static const char *const live_paths[] = {CONFIG_PATHS, "config.template", "capability.nestedHVSupported",
+                                         "snapshot",   "network",         NULL};
 static const char *const base_paths[] = {CONFIG_PATHS, NULL};
 static const char *const snapshot_paths[] = {"snapshot", NULL};
 static const struct vim_set live_set = {"VirtualMachine", live_paths},

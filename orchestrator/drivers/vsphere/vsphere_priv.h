@@ -339,9 +339,22 @@ int vsphere_prune(struct hypervisor *hv, const struct context *ctx, struct error
 int vsphere_networks(struct hypervisor *hv, network_fn fn, void *data, const struct context *ctx, struct error *err);
 int vsphere_remove_network(struct hypervisor *hv, const char *name, const struct context *ctx, struct error *err);
 
-/* --- examine.c, check.c, prepare.c --- */
+/* --- examine.c, examine_network.c --- */
 
+/* One of the looks, and what it found. They are taken at the same time and told in order. */
+struct vsphere_examination {
+    struct hypervisor *hv;
+    struct arena arena;
+    struct finding *items;
+    size_t n;
+};
+void vsphere_tell(struct vsphere_examination *x, enum finding_kind kind, const char *subject, const char *mend,
+                  const char *fmt, ...) NESTOR_PRINTF(5, 6);
+int vsphere_examine_network(struct vsphere_examination *x, const struct context *ctx, struct error *err) NESTOR_CHECKED;
 int vsphere_examine(struct hypervisor *hv, finding_fn fn, void *data, const struct context *ctx, struct error *err);
+
+/* --- check.c, prepare.c --- */
+
 /* How many units of work all usable hosts take at once. */
 int vsphere_units(struct hypervisor *hv, uint32_t *ret, const struct context *ctx, struct error *err) NESTOR_CHECKED;
 int vsphere_check(struct hypervisor *hv, struct capability *ret, const struct context *ctx, struct error *err);
