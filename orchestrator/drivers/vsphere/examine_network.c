@@ -123,7 +123,7 @@ static int take_info(void *data, struct vim_object *o, struct error *err) {
 
 static int read_standard(struct vsphere_examination *x, struct standard *s, const struct context *ctx,
                          struct error *err) {
-    const struct vsphere_systems *systems;
+    const struct moref_list *systems;
     return vsphere_network_systems(x->hv, &systems, ctx, err) ||
                    vim_read_these(x->hv->vim, systems->items, systems->n, &info_set, take_info, s, ctx, err)
                ? -1
@@ -226,13 +226,11 @@ static int look_at_keyed(const struct where *w, const char *key, const struct vi
                          struct error *err) {
     struct keyed k = {.w = *w, .key = key};
     struct hypervisor *hv = w->x->hv;
-    struct vsphere_systems groups = {0};
+    struct moref_list groups = {0};
     xmlNode *network = xml_child(vim_property(vm, "network"), "ManagedObjectReference");
     for (struct moref ref; network; network = xml_next(network, "ManagedObjectReference"))
-        if (xml_ref(network, &ref) && strcmp(ref.type, group_set.type) == 0) {
-            groups.items = xrealloc(groups.items, (groups.n + 1) * sizeof *groups.items);
-            groups.items[groups.n++] = ref;
-        }
+        if (xml_ref(network, &ref) && strcmp(ref.type, group_set.type) == 0)
+            moref_list_add(&groups, &ref);
     int failed = vim_read_these(hv->vim, groups.items, groups.n, &group_set, take_keyed, &k, ctx, err);
     free(groups.items);
     if (failed)

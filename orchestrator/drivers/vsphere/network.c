@@ -130,21 +130,18 @@ int vsphere_network(struct hypervisor *hv, const struct vsphere_network **ret, c
 
 int vsphere_take_system(void *data, struct vim_object *host, struct error *err) {
     (void)err;
-    struct vsphere_systems *s = data;
     struct moref ref;
-    if (!xml_ref(vim_property(host, "configManager.networkSystem"), &ref))
-        return 0;
-    s->items = xrealloc(s->items, (s->n + 1) * sizeof *s->items);
-    s->items[s->n++] = ref;
+    if (xml_ref(vim_property(host, "configManager.networkSystem"), &ref))
+        moref_list_add(data, &ref);
     return 0;
 }
 
 static int look_for_systems(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
-    struct vsphere_systems *ret = data;
+    struct moref_list *ret = data;
     const struct vsphere_compute *c;
     if (vsphere_compute(hv, &c, ctx, err))
         return -1;
-    struct vsphere_systems s = {0};
+    struct moref_list s = {0};
     if (vim_read_these(hv->vim, c->hosts, c->nhosts, &vsphere_system_set, vsphere_take_system, &s, ctx, err)) {
         free(s.items);
         return -1;
@@ -153,7 +150,7 @@ static int look_for_systems(struct hypervisor *hv, void *data, const struct cont
     return 0;
 }
 
-int vsphere_network_systems(struct hypervisor *hv, const struct vsphere_systems **ret, const struct context *ctx,
+int vsphere_network_systems(struct hypervisor *hv, const struct moref_list **ret, const struct context *ctx,
                             struct error *err) {
     *ret = &hv->systems;
     return once_do(&hv->systems_once, hv->config.subject, "finding its hosts' networks", hv, look_for_systems,

@@ -147,7 +147,7 @@ static int add_to_host(struct hypervisor *hv, const struct moref *system, const 
 
 static int make_named(struct hypervisor *hv, const char *name, const struct context *ctx, struct error *err) {
     struct vsphere_switch s;
-    const struct vsphere_systems *systems;
+    const struct moref_list *systems;
     if (vsphere_switch(hv, &s, ctx, err))
         return -1;
     if (moref_is_set(&s.ref))
@@ -220,9 +220,9 @@ static int remove_parts(struct hypervisor *hv, const struct moref *parts, size_t
 }
 
 /* Where this lab makes it: on a distributed switch, or on each host of its own. */
-static int find_made(struct hypervisor *hv, const char *name, struct moref *group, const struct vsphere_systems **ret,
+static int find_made(struct hypervisor *hv, const char *name, struct moref *group, const struct moref_list **ret,
                      const struct context *ctx, struct error *err) {
-    static const struct vsphere_systems nowhere;
+    static const struct moref_list nowhere;
     struct error why = {0};
     *ret = &nowhere;
     if (vsphere_place_find(hv, PLACE_NETWORK, name, group, ctx, &why) == 0)
@@ -237,7 +237,7 @@ static int find_made(struct hypervisor *hv, const char *name, struct moref *grou
 /* Only what nestor has made for this lab, known by its name. The snapshots of templates stay: see template.c. */
 int vsphere_prune(struct hypervisor *hv, const struct context *ctx, struct error *err) {
     cleanup_free char *name = vsphere_own_network(hv);
-    const struct vsphere_systems *systems;
+    const struct moref_list *systems;
     struct moref group = MOREF_NONE;
     if (context_check(ctx, hv->config.subject, "removing its network", err))
         return -1;
@@ -263,8 +263,8 @@ struct parts {
     const char *name; /* of the ones that are looked for; NULL: any */
     struct part *items;
     size_t n;
-    struct vsphere_systems groups; /* distributed ones whose name is as ours are */
-    bool standard;                 /* there is a standard one whose name is */
+    struct moref_list groups; /* distributed ones whose name is as ours are */
+    bool standard;            /* there is a standard one whose name is */
 };
 
 static void parts_free(struct parts *p) {
@@ -306,12 +306,10 @@ static int take_network(void *data, struct vim_object *o, struct error *err) {
     cleanup_free char *name = name_looked_for(p, vim_property(o, "name"));
     if (!name)
         return 0;
-    if (!is_group(&o->ref)) {
+    if (is_group(&o->ref))
+        moref_list_add(&p->groups, &o->ref);
+    else
         p->standard = true;
-        return 0;
-    }
-    p->groups.items = xrealloc(p->groups.items, (p->groups.n + 1) * sizeof *p->groups.items);
-    p->groups.items[p->groups.n++] = o->ref;
     return 0;
 }
 
@@ -340,7 +338,7 @@ static int take_groups_of_host(void *data, struct vim_object *o, struct error *e
 
 /* Any host of the server may have it, whichever machines of the asking lab's may run on. */
 static int find_on_hosts(struct hypervisor *hv, struct parts *p, const struct context *ctx, struct error *err) {
-    struct vsphere_systems all = {0};
+    struct moref_list all = {0};
     int failed = vim_read_all(hv->vim, &vim_service(hv->vim)->root_folder, &vsphere_system_set, vsphere_take_system,
                               &all, ctx, err) ||
                  vim_read_these(hv->vim, all.items, all.n, &system_set, take_groups_of_host, p, ctx, err);

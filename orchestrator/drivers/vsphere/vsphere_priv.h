@@ -306,15 +306,10 @@ int vsphere_network(struct hypervisor *hv, const struct vsphere_network **ret, c
 struct vsphere_network vsphere_network_of_card(xmlNode *card);
 void vsphere_put_network_backing(struct soap_request *r, const struct vsphere_network *n);
 void vsphere_network_free(struct vsphere_network *n);
-/* Hosts' network systems. */
-struct vsphere_systems {
-    struct moref *items;
-    size_t n;
-};
-/* Of each host that machines may run on. *ret is the handle's. */
-int vsphere_network_systems(struct hypervisor *hv, const struct vsphere_systems **ret, const struct context *ctx,
+/* The network system of each host that machines may run on. *ret is the handle's. */
+int vsphere_network_systems(struct hypervisor *hv, const struct moref_list **ret, const struct context *ctx,
                             struct error *err) NESTOR_CHECKED;
-/* Of hosts that were read with that set: adds each one's to a struct vsphere_systems. */
+/* Of hosts that were read with that set: adds each one's to a struct moref_list. */
 extern const struct vim_set vsphere_system_set;
 int vsphere_take_system(void *data, struct vim_object *host, struct error *err);
 int vsphere_ensure_network(struct hypervisor *hv, const struct context *ctx, struct error *err);
@@ -389,7 +384,7 @@ struct hypervisor {
     struct vsphere_datacenter datacenter;
     struct vsphere_compute compute;
     struct vsphere_network network;
-    struct vsphere_systems systems;
+    struct moref_list systems;
     struct moref places[PLACE_MAX];
     char *datastore_name; /* of a bare ESXi's places[PLACE_DATASTORE] */
 };
