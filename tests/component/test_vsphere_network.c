@@ -222,10 +222,11 @@ static void without_a_network_that_of_the_template_is_judged(void **state) {
     tell_templates(f, 1);
     VSPHERE_OPEN(f);
     vcsim_control(&f->proxy, SETTING(OLD("true", "false")));
-    ASSERT_FINDS(f, "warning port group DC0_DVPG0 of template gh-template: it rejects forged transmits:",
-                 "(accept forged transmits, and switch on MAC learning");
+    ASSERT_FINDS(f, "warning port group DC0_DVPG0: it rejects forged transmits:",
+                 "(those behind NAT do); template gh-template is on it (",
+                 "accept forged transmits, and switch on MAC learning");
     vcsim_control(&f->proxy, SETTING(OLD("true", "true")));
-    ASSERT_FINDS(f, "fine port group DC0_DVPG0 of template gh-template: it lets nested machines through");
+    ASSERT_FINDS(f, "fine port group DC0_DVPG0: it lets nested machines through; template gh-template is on it");
     vcsim_control(&f->proxy, "set VirtualMachine gh-template network absent\n");
     VSPHERE_OPEN(f);
     ASSERT_FINDS(f, "warning template gh-template: the server does not show " VCSIM_USER " the port group its network");
@@ -233,7 +234,8 @@ static void without_a_network_that_of_the_template_is_judged(void **state) {
     free(vcsim_run(&f->vcsim, "govc vm.network.change -vm gh-template -net 'VM Network' ethernet-0"));
     VSPHERE_OPEN(f);
     vcsim_control(&f->proxy, "portgroup \"VM Network\" promiscuous=false forged=true mac=true\n");
-    ASSERT_FINDS(f, "warning port group VM Network of template gh-template: it rejects promiscuous mode:",
+    ASSERT_FINDS(f, "warning port group VM Network: it rejects promiscuous mode:",
+                 "(those behind NAT do); template gh-template is on it (",
                  "set both to accept in its security settings, or name a switch (inventory.switch)");
     VSPHERE_OPEN(f, "inventory.network=DC0_DVPG0");
     assert_does_not_find(f, "template");
@@ -252,10 +254,10 @@ static void what_templates_share_is_looked_at_once(void **state) {
     tell_templates(f, 2);
     VSPHERE_OPEN(f);
     vcsim_control(&f->proxy, SETTING(OLD("true", "true")));
-    ASSERT_FINDS(f, "fine port group DC0_DVPG0 of template gh-template:");
+    ASSERT_FINDS(f, "fine port group DC0_DVPG0: it lets nested machines through; template gh-template is on it");
     assert_does_not_find(f, "other-template");
     size_t before = vcsim_count_calls(&f->proxy, NULL);
-    ASSERT_FINDS(f, "fine port group DC0_DVPG0 of template gh-template:");
+    ASSERT_FINDS(f, "fine port group DC0_DVPG0: it lets nested machines through; template gh-template is on it");
     assert_true(vcsim_count_calls(&f->proxy, NULL) - before <= 3); /* licence and hosts are looked at besides */
     vcsim_control(&f->proxy, "");
     free(vcsim_run(&f->vcsim, "govc vm.destroy other-template"));

@@ -37,21 +37,21 @@ struct where {
     const char *template; /* NULL: it is named */
 };
 
-/* "port group VM Network of template gh"; the caller frees it. */
-static char *subject_of(const struct where *w, const char *name) {
-    return xasprintf("port group %s%s%s", name, w->template ? " of template " : "", w->template ? w->template : "");
+/* Why it is looked at, when the lab file does not name it; the caller frees it. */
+static char *whose(const struct where *w) {
+    return w->template ? xasprintf("; template %s is on it", w->template) : xstrdup("");
 }
 
 static void judge(const struct where *w, const char *name, const struct policy *p, bool distributed) {
-    cleanup_free char *subject = subject_of(w, name);
+    cleanup_free char *subject = xasprintf("port group %s", name), *why = whose(w);
     cleanup_buffer struct buffer rejected = {0};
     put_rejected(&rejected, p);
     if (memcmp(p, &untold, sizeof untold) == 0)
         vsphere_tell(w->x, FINDING_WARNING, subject, "see its security settings in the vSphere Client",
-                     "the server does not tell whether it accepts forged transmits and promiscuous mode");
+                     "the server does not tell whether it accepts forged transmits and promiscuous mode%s", why);
     else if (!rejected.len)
-        vsphere_tell(w->x, FINDING_FINE, subject, "", "it lets nested machines through%s",
-                     p->learning == 1 ? " by MAC learning" : "");
+        vsphere_tell(w->x, FINDING_FINE, subject, "", "it lets nested machines through%s%s",
+                     p->learning == 1 ? " by MAC learning" : "", why);
     else
         vsphere_tell(
             w->x, FINDING_WARNING, subject,
@@ -59,8 +59,8 @@ static void judge(const struct where *w, const char *name, const struct policy *
                           "promiscuous mode"
                         : "set both to accept in its security settings, or name a switch (inventory.switch) instead of "
                           "a network: nestor then makes a port group that is fit",
-            "it rejects %s: nested machines that are bridged to it get no answer (those behind NAT do)",
-            buffer_str(&rejected));
+            "it rejects %s: nested machines that are bridged to it get no answer (those behind NAT do)%s",
+            buffer_str(&rejected), why);
 }
 
 /* --- a standard switch's --- */
@@ -135,9 +135,9 @@ static int look_at_standard(const struct where *w, const char *name, const struc
     if (read_standard(w->x, &s, ctx, err))
         return -1;
     if (s.found && s.found < s.hosts) {
-        cleanup_free char *subject = subject_of(w, name);
+        cleanup_free char *subject = xasprintf("port group %s", name), *why = whose(w);
         vsphere_tell(w->x, FINDING_WARNING, subject, "add it to the other hosts, or say inventory.host",
-                     "only %u of %u hosts have it", s.found, s.hosts);
+                     "only %u of %u hosts have it%s", s.found, s.hosts, why);
     }
     judge(w, name, &s.policy, false);
     return 0;
