@@ -47,6 +47,10 @@ struct hypervisor_config {
     size_t nparams;
     const char *home; /* nestor's state directory, for drivers that keep files on this machine */
     bool accelerated; /* false: its children run without hardware help (verify failed and nesting: preferred) */
+    /* With DRIVER_TEMPLATES, as far as it is known: what the machines on it that are to nest are cloned from. For
+     * examine. */
+    const char *const *templates;
+    size_t ntemplates;
     const struct asker *asker; /* for a secret the spec does not point at, and for warnings; NULL: nobody is there */
 };
 
@@ -135,6 +139,9 @@ struct finding {
     const char *mend;    /* "" when fine */
 };
 typedef void (*finding_fn)(void *data, const struct finding *finding); /* the finding is valid during the call */
+
+/* A network that was made for a lab, and the first 8 digits of the lab's id; both are valid during the call. */
+typedef void (*network_fn)(void *data, const char *name, const char *lab_digits);
 
 enum driver_feature {
     DRIVER_LINKED_CLONE = 1 << 0,
@@ -228,6 +235,12 @@ struct driver {
     /* Optional: how many operations are of use at the same time, as the hypervisor answers now; more would only wait
      * for each other here. Asked often, so it returns at once. */
     uint32_t (*at_once)(struct hypervisor *hv);
+    /* Optional, both or neither: the networks that ensure_network makes per lab. Calls fn for each that is there, of
+     * whichever lab, once; needs no machine, and no more of the handle's params than what it takes to log in. */
+    int (*networks)(struct hypervisor *hv, network_fn fn, void *data, const struct context *ctx, struct error *err);
+    /* Removes what `networks` calls so, and nothing else; one that is gone is fine. ERR_LOCKED while something is
+     * connected to it. */
+    int (*remove_network)(struct hypervisor *hv, const char *name, const struct context *ctx, struct error *err);
 };
 
 /* The table of all drivers (drivers/table.c). NULL if there is none of that name. */

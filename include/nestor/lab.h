@@ -131,6 +131,9 @@ int lab_parse(const char *file, const char *text, size_t len, struct lab **ret, 
 int lab_load(const char *file, struct lab **ret, struct diagnostics *diags, const struct context *ctx,
              struct error *err) NESTOR_CHECKED;
 void lab_free(struct lab *lab); /* NULL-safe */
+/* What the machines right on that host are made from that are to nest: names of templates, each once, copied to the
+ * arena. */
+const char *const *lab_nesting_templates(const struct lab *lab, uint32_t host, struct arena *arena, size_t *ret_n);
 
 /* Sizes as the spec writes them: "128MiB", "1.5GiB", "20GB", plain bytes. ERR_USAGE otherwise. */
 int size_parse(const char *text, uint64_t *ret, struct error *err) NESTOR_CHECKED;

@@ -25,13 +25,18 @@ static const struct option_spec options[] = {
     {0},
 };
 
+/* In the order in which they are removed: a network is free when its machines are gone. */
+enum orphan_kind { ORPHAN_MACHINE, ORPHAN_NETWORK, ORPHAN_DIRECTORY, ORPHAN_IMAGE };
+
 /* Something with a nestor tag that no lab claims, or what is left of making an image. */
 struct orphan {
-    const struct known_host *host; /* NULL: a file or directory of nestor's own */
-    const char *image;             /* whose leftover it is; NULL: a lab's */
-    const char *lab_id, *path;     /* path: the machine's, or the file's */
+    enum orphan_kind kind;
+    const struct known_host *host; /* of a machine or network */
+    const char *lab_id;            /* of a network its first digits; NULL: an image's leftover */
+    const char *path;              /* the machine's, or the file's; the network's name */
     const char *name;              /* on its hypervisor */
-    const char *power;
+    const char *power;             /* the machine's */
+    const char *image;             /* whose leftover it is */
 };
 
 struct collection {
@@ -46,49 +51,83 @@ struct collection {
     size_t nunasked; /* hosts that did not answer */
 };
 
+/* After those of its kind. */
 static void add(struct collection *c, struct orphan o) {
+    size_t at = c->n;
+    while (at && c->items[at - 1].kind > o.kind)
+        at--;
     c->items = xrealloc(c->items, (c->n + 1) * sizeof *c->items);
-    c->items[c->n++] = o;
+    memmove(&c->items[at + 1], &c->items[at], (c->n++ - at) * sizeof *c->items);
+    c->items[at] = o;
 }
 
 /* --- finding --- */
 
 /* Seen already, through another name of the same host. Where two hosts differ in anything, what is on both is told
  * twice: if they are one all the same, the second removal finds nothing to do. */
-static bool is_known(const struct collection *c, const struct known_host *host, const struct observed *o) {
+static bool is_known(const struct collection *c, const struct orphan *o) {
     for (size_t i = 0; i < c->n; i++) {
         const struct orphan *known = &c->items[i];
-        if (known->host && hosts_same(known->host, host) && strcmp(known->lab_id, o->lab_id) == 0 &&
+        if (known->kind == o->kind && hosts_same(known->host, o->host) && strcmp(known->lab_id, o->lab_id) == 0 &&
             strcmp(known->path, o->path) == 0)
             return true;
     }
     return false;
 }
 
+/* What is on a host; the texts are copied. */
+static void add_on_host(struct collection *c, struct orphan o) {
+    if (is_known(c, &o))
+        return;
+    o.lab_id = arena_strdup(&c->arena, o.lab_id);
+    o.path = arena_strdup(&c->arena, o.path);
+    o.name = arena_strdup(&c->arena, o.name);
+    add(c, o);
+}
+
 static void take_observation(struct collection *c, const struct known_host *host, const struct observation *all) {
     for (size_t i = 0; i < all->n; i++) {
         const struct observed *o = &all->items[i];
-        if (!is_known(c, host, o))
-            add(c, (struct orphan){.host = host,
-                                   .lab_id = arena_strdup(&c->arena, o->lab_id),
-                                   .path = arena_strdup(&c->arena, o->path),
-                                   .name = arena_strdup(&c->arena, o->name),
-                                   .power = power_name(o->power)});
+        add_on_host(c, (struct orphan){.kind = ORPHAN_MACHINE,
+                                       .host = host,
+                                       .lab_id = o->lab_id,
+                                       .path = o->path,
+                                       .name = o->name,
+                                       .power = power_name(o->power)});
     }
+}
+
+struct asking {
+    struct collection *c;
+    const struct known_host *host;
+};
+
+static void take_network(void *data, const char *name, const char *lab_digits) {
+    const struct asking *a = data;
+    add_on_host(a->c, (struct orphan){
+                          .kind = ORPHAN_NETWORK, .host = a->host, .lab_id = lab_digits, .path = name, .name = name});
+}
+
+/* Of one host. */
+static int ask_opened(struct collection *c, const struct known_host *host, struct hypervisor *hv,
+                      const struct context *ctx, struct error *err) {
+    struct asking asking = {c, host};
+    struct observation *seen = NULL;
+    if (host->driver->observe(hv, NULL, &seen, ctx, err))
+        return -1;
+    take_observation(c, host, seen);
+    observation_free(seen);
+    return host->driver->networks ? host->driver->networks(hv, take_network, &asking, ctx, err) : 0;
 }
 
 static void ask_host(struct collection *c, const struct known_host *host) {
     struct context ctx = context_timeout(&c->cli->ctx, HOST_OPEN_MS);
     struct hypervisor *hv = NULL;
-    struct observation *seen = NULL;
     struct error why = {0};
-    if (host_open(c->cli, host, c->home, &hv, &ctx, &why) || host->driver->observe(hv, NULL, &seen, &ctx, &why)) {
+    if (host_open(c->cli, host, c->home, &hv, &ctx, &why) || ask_opened(c, host, hv, &ctx, &why)) {
         error_print(&why, color_on(STDERR_FILENO), stderr);
         c->nunasked++;
-    } else {
-        take_observation(c, host, seen);
     }
-    observation_free(seen);
     if (hv)
         host->driver->close(hv);
 }
@@ -103,14 +142,16 @@ static int find_directories(struct collection *c, struct error *err) {
     int got;
     for (const char *name; (got = dir_next(d, &name)) > 0;)
         if (strlen(name) == LAB_ID_LEN && strspn(name, "0123456789abcdef") == LAB_ID_LEN)
-            add(c, (struct orphan){.lab_id = arena_strdup(&c->arena, name),
+            add(c, (struct orphan){.kind = ORPHAN_DIRECTORY,
+                                   .lab_id = arena_strdup(&c->arena, name),
                                    .path = arena_printf(&c->arena, "%s/%s", labs, name)});
     return got ? error_set_errno(err, errno, labs, "cannot read it") : 0;
 }
 
 static void take_leftover(void *data, const char *name, const char *path) {
     struct collection *c = data;
-    add(c, (struct orphan){.image = arena_strdup(&c->arena, name), .path = arena_strdup(&c->arena, path)});
+    add(c, (struct orphan){
+               .kind = ORPHAN_IMAGE, .image = arena_strdup(&c->arena, name), .path = arena_strdup(&c->arena, path)});
 }
 
 static int take_live(void *data, const struct lab_record *lab, const struct lab_contents *contents, struct error *err) {
@@ -121,9 +162,11 @@ static int take_live(void *data, const struct lab_record *lab, const struct lab_
     return 0;
 }
 
-static bool is_live(const struct collection *c, const char *lab_id) {
-    for (size_t i = 0; i < c->nlive; i++)
-        if (strcmp(c->live[i], lab_id) == 0)
+/* Of a network's lab only the first digits are known: in doubt it lives. */
+static bool is_live(const struct collection *c, const struct orphan *o) {
+    for (size_t i = 0; o->lab_id && i < c->nlive; i++)
+        if (o->kind == ORPHAN_NETWORK ? strncmp(c->live[i], o->lab_id, strlen(o->lab_id)) == 0
+                                      : strcmp(c->live[i], o->lab_id) == 0)
             return true;
     return false;
 }
@@ -131,7 +174,7 @@ static bool is_live(const struct collection *c, const char *lab_id) {
 static void drop_the_live(struct collection *c) {
     size_t kept = 0;
     for (size_t i = 0; i < c->n; i++)
-        if (c->items[i].image || !is_live(c, c->items[i].lab_id))
+        if (!is_live(c, &c->items[i]))
             c->items[kept++] = c->items[i];
     c->n = kept;
 }
@@ -166,19 +209,22 @@ static void print_orphan(const struct orphan *o, bool utf8) {
     cleanup_buffer struct buffer line = {0};
     buffer_puts(&line, "  ");
     text_put_safe(&line, o->path, TEXT_NO_LIMIT, utf8);
-    if (o->host) {
+    if (o->kind == ORPHAN_NETWORK)
+        buffer_printf(&line, "  (%s, network)", o->host->subject);
+    if (o->kind == ORPHAN_MACHINE) {
         buffer_printf(&line, "  (%s, %s, as ", o->host->subject, o->power);
         text_put_safe(&line, o->name, TEXT_NO_LIMIT, utf8);
         buffer_putc(&line, ')');
     }
-    if (o->image)
+    if (o->kind == ORPHAN_IMAGE)
         buffer_printf(&line, "  (left of making image %s)", o->image);
     puts(buffer_str(&line));
 }
 
 static json_t *orphan_json(const struct orphan *o) {
+    static const char *const kinds[] = {"machine", "network", "directory", "image"};
     json_t *json = json_object();
-    json_object_set_new(json, "kind", json_string(o->host ? "machine" : o->image ? "image" : "directory"));
+    json_object_set_new(json, "kind", json_string(kinds[o->kind]));
     json_object_set_new(json, "path", text_json(o->path));
     json_object_set_new(json, "lab_id", text_json_or_null(o->lab_id));
     json_object_set_new(json, "host", text_json_or_null(o->host ? o->host->name : NULL));
@@ -206,16 +252,21 @@ static void show(const struct collection *c, bool as_json) {
 
 /* --- removing --- */
 
-static int remove_machine(const struct collection *c, const struct orphan *o, struct error *err) {
-    struct context ctx = context_timeout(&c->cli->ctx, REMOVE_MS);
+static int remove_opened(const struct orphan *o, struct hypervisor *hv, const struct context *ctx, struct error *err) {
+    const struct driver *driver = o->host->driver;
     const struct tag tag = {.lab_id = o->lab_id, .path = o->path};
+    if (o->kind == ORPHAN_NETWORK)
+        return driver->remove_network(hv, o->name, ctx, err);
+    return driver->remove(hv, &tag, ctx, err) || (driver->prune && driver->prune(hv, ctx, err)) ? -1 : 0;
+}
+
+static int remove_on_host(const struct collection *c, const struct orphan *o, struct error *err) {
+    struct context ctx = context_timeout(&c->cli->ctx, REMOVE_MS);
     struct hypervisor *hv = NULL;
-    int failed = host_open(c->cli, o->host, c->home, &hv, &ctx, err) || o->host->driver->remove(hv, &tag, &ctx, err);
-    if (!failed && o->host->driver->prune)
-        failed = o->host->driver->prune(hv, &ctx, err);
+    int failed = host_open(c->cli, o->host, c->home, &hv, &ctx, err) || remove_opened(o, hv, &ctx, err);
     if (hv)
         o->host->driver->close(hv);
-    return failed;
+    return failed ? -1 : 0;
 }
 
 /* One that resists does not keep the others. */
@@ -224,9 +275,9 @@ static size_t remove_all(const struct collection *c) {
     for (size_t i = 0; i < c->n; i++) {
         struct error why = {0};
         const struct orphan *o = &c->items[i];
-        bool failed = o->host    ? remove_machine(c, o, &why)
-                      : o->image ? image_clean(o->image, &why)
-                                 : tree_remove(o->path, NULL, &why);
+        bool failed = o->host                   ? remove_on_host(c, o, &why)
+                      : o->kind == ORPHAN_IMAGE ? image_clean(o->image, &why)
+                                                : tree_remove(o->path, NULL, &why);
         if (failed)
             error_print(&why, color_on(STDERR_FILENO), stderr);
         else if (!c->cli->quiet)
@@ -274,9 +325,10 @@ const struct cli_command cmd_gc = {
     .min_args = 0,
     .max_args = 0,
     .details =
-        "Asks this machine and every host of every lab, and looks into the cache for what is left of images that\n"
-        "nobody makes any more: half a download, for example, which the next 'up' would continue. Shows what it\n"
-        "finds, and asks before it removes anything; where nobody can be asked it exits with 3, and --yes removes.\n"
+        "Asks this machine and every host of every lab for machines and for networks that were made for a lab, and\n"
+        "looks into the cache for what is left of images that nobody makes any more: half a download, for example,\n"
+        "which the next 'up' would continue. Shows what it finds, and asks before it removes anything; where nobody\n"
+        "can be asked it exits with 3, and --yes removes. A network something is connected to is told, and stays.\n"
         "Look at the list first if several users, or several state directories, share a host: the labs of another\n"
         "state directory are not known here.",
     .examples = "  nestor gc\n  nestor gc --yes\n  nestor gc --json | jq -r '.orphans[].path'",

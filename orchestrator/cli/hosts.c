@@ -15,16 +15,16 @@ bool hosts_same(const struct known_host *a, const struct known_host *b) {
     return same;
 }
 
-/* Two labs on one host name it once. */
-static void add(struct known_hosts *hosts, const char *name, const char *driver_name, const struct param *params,
-                size_t n) {
+/* Two labs on one host name it once. Where it is, until the next is added; NULL: it cannot be asked. */
+static struct known_host *add(struct known_hosts *hosts, const char *name, const char *driver_name,
+                              const struct param *params, size_t n) {
     const struct driver *driver = driver_find(driver_name);
     const struct known_host this = {.name = name, .driver = driver, .params = params, .nparams = n};
     for (size_t i = 0; i < hosts->n; i++)
         if (strcmp(hosts->items[i].name, name) == 0 && hosts_same(&hosts->items[i], &this))
-            return;
+            return &hosts->items[i];
     if (!driver) /* made by a nestor with more drivers; this one cannot ask it */
-        return;
+        return NULL;
     struct param *copy = arena_alloc(&hosts->arena, (n + 1) * sizeof *copy);
     for (size_t i = 0; i < n; i++)
         copy[i] = (struct param){.key = arena_strdup(&hosts->arena, params[i].key),
@@ -35,13 +35,18 @@ static void add(struct known_hosts *hosts, const char *name, const char *driver_
                                                    .driver = driver,
                                                    .params = copy,
                                                    .nparams = n};
+    return &hosts->items[hosts->n - 1];
 }
 
 void hosts_add_local(struct known_hosts *hosts) { add(hosts, "local", "qemu", NULL, 0); }
 
 void hosts_add_lab(struct known_hosts *hosts, const struct lab *lab) {
-    for (size_t i = 0; i < lab->nhosts; i++)
-        add(hosts, lab->hosts[i].name, lab->hosts[i].driver, lab->hosts[i].params, lab->hosts[i].nparams);
+    for (size_t i = 0; i < lab->nhosts; i++) {
+        const struct host *h = &lab->hosts[i];
+        struct known_host *known = add(hosts, h->name, h->driver, h->params, h->nparams);
+        if (known)
+            known->templates = lab_nesting_templates(lab, (uint32_t)i, &hosts->arena, &known->ntemplates);
+    }
 }
 
 static int add_recorded(void *data, const struct lab_record *lab, const struct lab_contents *c, struct error *err) {
@@ -101,6 +106,8 @@ int host_open(const struct cli *cli, const struct known_host *host, const char *
                                        .access = access_local(),
                                        .params = host->params,
                                        .nparams = host->nparams,
+                                       .templates = host->templates,
+                                       .ntemplates = host->ntemplates,
                                        .home = home,
                                        .accelerated = true,
                                        .asker = &cli->asking->asker};

@@ -174,6 +174,14 @@ static void a_standard_port_group_is_judged_by_its_policy(void **state) {
     vcsim_control(&f->proxy, "");
 }
 
+static void assert_does_not_find(struct vsphere_fixture *f, const char *words) {
+    struct findings findings = {0};
+    MUST(f, driver->examine(f->hv, take_finding, &findings, in_time(f), &f->err));
+    if (strstr(buffer_str(&findings.text), words))
+        fail_msg("it says '%s': %s", words, buffer_str(&findings.text));
+    buffer_free(&findings.text);
+}
+
 #define SETTING(inner)                                                                                                 \
     "set DistributedVirtualPortgroup DC0_DVPG0 config.defaultPortConfig '<val "                                        \
     "xsi:type=\"VMwareDVSPortSetting\">" inner "</val>'\n"
@@ -200,6 +208,63 @@ static void a_distributed_port_group_may_learn_macs_instead(void **state) {
     vcsim_control(&f->proxy, SETTING(""));
     ASSERT_FINDS(f, "warning port group DC0_DVPG0: the server does not tell whether it accepts");
     vcsim_control(&f->proxy, "");
+}
+
+static const char *const templates[] = {"gh-template", "/DC0/vm/other-template"};
+
+static void tell_templates(struct vsphere_fixture *f, size_t n) {
+    f->templates = templates;
+    f->ntemplates = n;
+}
+
+static void without_a_network_that_of_the_template_is_judged(void **state) {
+    struct vsphere_fixture *f = *state;
+    tell_templates(f, 1);
+    VSPHERE_OPEN(f);
+    vcsim_control(&f->proxy, SETTING(OLD("true", "false")));
+    ASSERT_FINDS(f, "warning port group DC0_DVPG0: it rejects forged transmits:",
+                 "(those behind NAT do); template gh-template is on it (",
+                 "accept forged transmits, and switch on MAC learning");
+    vcsim_control(&f->proxy, SETTING(OLD("true", "true")));
+    ASSERT_FINDS(f, "fine port group DC0_DVPG0: it lets nested machines through; template gh-template is on it");
+    vcsim_control(&f->proxy, "set VirtualMachine gh-template network absent\n");
+    VSPHERE_OPEN(f);
+    ASSERT_FINDS(f, "warning template gh-template: the server does not show " VCSIM_USER " the port group its network");
+    vcsim_control(&f->proxy, "");
+    free(vcsim_run(&f->vcsim, "govc vm.network.change -vm gh-template -net 'VM Network' ethernet-0"));
+    VSPHERE_OPEN(f);
+    vcsim_control(&f->proxy, "portgroup \"VM Network\" promiscuous=false forged=true mac=true\n");
+    ASSERT_FINDS(f, "warning port group VM Network: it rejects promiscuous mode:",
+                 "(those behind NAT do); template gh-template is on it (",
+                 "set both to accept in its security settings, or name a switch (inventory.switch)");
+    VSPHERE_OPEN(f, "inventory.network=DC0_DVPG0");
+    assert_does_not_find(f, "template");
+    VSPHERE_OPEN(f, "inventory.switch=vSwitch0");
+    assert_does_not_find(f, "template");
+    vcsim_control(&f->proxy, "");
+    free(vcsim_run(&f->vcsim, "govc vm.network.change -vm gh-template -net DC0_DVPG0 ethernet-0"));
+    tell_templates(f, 0);
+    VSPHERE_OPEN(f);
+    assert_does_not_find(f, "port group");
+}
+
+static void what_templates_share_is_looked_at_once(void **state) {
+    struct vsphere_fixture *f = *state;
+    free(vcsim_run(&f->vcsim, "govc vm.clone -vm gh-template -on=false other-template"));
+    tell_templates(f, 2);
+    VSPHERE_OPEN(f);
+    vcsim_control(&f->proxy, SETTING(OLD("true", "true")));
+    ASSERT_FINDS(f, "fine port group DC0_DVPG0: it lets nested machines through; template gh-template is on it");
+    assert_does_not_find(f, "other-template");
+    size_t before = vcsim_count_calls(&f->proxy, NULL);
+    ASSERT_FINDS(f, "fine port group DC0_DVPG0: it lets nested machines through; template gh-template is on it");
+    assert_true(vcsim_count_calls(&f->proxy, NULL) - before <= 3); /* licence and hosts are looked at besides */
+    vcsim_control(&f->proxy, "");
+    free(vcsim_run(&f->vcsim, "govc vm.destroy other-template"));
+    VSPHERE_OPEN(f);
+    MUST_FAIL(f, driver->examine(f->hv, take_finding, NULL, in_time(f), &f->err), ERR_NOT_FOUND,
+              "there is no template '/DC0/vm/other-template'", "there are: ");
+    tell_templates(f, 0);
 }
 
 static void the_switch_of_a_network_to_be_made_is_looked_at(void **state) {
@@ -249,6 +314,8 @@ int main(void) {
         cmocka_unit_test(a_port_group_on_a_distributed_switch_learns_macs_from_6_6_on),
         cmocka_unit_test(a_standard_port_group_is_judged_by_its_policy),
         cmocka_unit_test(a_distributed_port_group_may_learn_macs_instead),
+        cmocka_unit_test(without_a_network_that_of_the_template_is_judged),
+        cmocka_unit_test(what_templates_share_is_looked_at_once),
         cmocka_unit_test(the_switch_of_a_network_to_be_made_is_looked_at),
         cmocka_unit_test(hosts_and_their_generation_are_told),
         cmocka_unit_test(preparing_hosts_of_today_does_nothing_and_says_so),

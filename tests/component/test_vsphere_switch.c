@@ -1,4 +1,4 @@
-/* Port groups of the lab's own: which switch they are made on, and how they go. */
+/* Port groups of the lab's own: which switch they are made on, how they go, and how those of any lab are found. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -103,6 +103,134 @@ static void one_that_somebody_else_is_on_is_told(void **state) {
     MUST(f, prune(f));
 }
 
+/* --- those of all labs --- */
+
+static void take_network(void *data, const char *name, const char *lab_digits) {
+    buffer_printf(data, "%s of %s\n", name, lab_digits);
+}
+
+static void assert_networks(struct vsphere_fixture *f, const char *expected) {
+    cleanup_buffer struct buffer text = {0};
+    MUST(f, driver->networks(f->hv, take_network, &text, in_time(f), &f->err));
+    assert_string_equal(buffer_str(&text), expected);
+}
+
+static void remove_network(struct vsphere_fixture *f, const char *name) {
+    MUST(f, driver->remove_network(f->hv, name, in_time(f), &f->err));
+}
+
+/* What there is of the switch's and hosts' port groups, as govc tells it: a name per line. */
+static char *all_groups(struct vsphere_fixture *f) {
+    return vcsim_run(&f->vcsim, "govc find / -type g\n"
+                                "for host in $(govc find / -type h); do\n"
+                                "govc host.portgroup.info -json -host $host | jq -r '.Portgroup[].Spec.Name'; done");
+}
+
+static void assert_groups(struct vsphere_fixture *f, const char *name, bool there) {
+    cleanup_free char *all = all_groups(f);
+    if ((strstr(all, name) != NULL) != there)
+        fail_msg("%s %s: %s", name, there ? "is gone" : "is still there", all);
+}
+
+static void those_of_other_labs_are_found_by_name_and_description_alone(void **state) {
+    struct vsphere_fixture *f = *state;
+    VSPHERE_OPEN(f, "inventory.switch=/DC0/network/DVS0");
+    MUST(f, make(f));
+    free(vcsim_run(&f->vcsim, "for name in nestor-gone-89abcdef nestor-gone-89ABCDEF nestor-gone-89abcde "
+                              "nestor-gone-89abcdef0 nestor-Gone-89abcdef nestor--89abcdef nestor-89abcdef "
+                              "gone-89abcdef nestor-gone-89abcdef-x; do\n"
+                              "govc host.portgroup.add -host DC0_C0_H1 -vswitch vSwitch0 $name; done\n"
+                              "govc dvs.portgroup.add -dvs /DC0/network/DVS0 nestor-theirs-89abcdef"));
+    VSPHERE_OPEN(f);
+    assert_networks(f, "nestor-box-01234567 of 01234567\nnestor-gone-89abcdef of 89abcdef\n");
+    remove_network(f, "nestor-theirs-89abcdef");
+    remove_network(f, "nestor-Gone-89abcdef");
+    remove_network(f, "VM Network");
+    assert_groups(f, "nestor-theirs-89abcdef", true);
+    assert_groups(f, "nestor-Gone-89abcdef", true);
+    assert_groups(f, "VM Network", true);
+    for (int twice = 0; twice < 2; twice++) {
+        remove_network(f, "nestor-box-01234567");
+        remove_network(f, "nestor-gone-89abcdef");
+        assert_networks(f, "");
+    }
+    assert_groups(f, "nestor-box-01234567", false);
+    assert_groups(f, "nestor-gone-89abcdef\n", false);
+}
+
+/* Nobody has to say for this which datacenter, which cluster: neither can be guessed here. */
+static void they_are_found_in_every_datacenter_and_on_every_host(void **state) {
+    (void)state;
+    struct vsphere_fixture f;
+    vsphere_fixture_start(
+        &f, false,
+        "govc datacenter.create DC1\n"
+        "govc cluster.create -folder /DC1/host C1\n"
+        "for n in 1 2; do\n"
+        "govc cluster.add -cluster /DC1/host/C1 -hostname far$n -username u -password p -noverify\n"
+        "done\n"
+        "govc host.portgroup.add -host /DC1/host/C1/far1 -vswitch vSwitch0 nestor-gone-89abcdef\n"
+        "govc host.portgroup.add -host /DC0/host/DC0_C0/DC0_C0_H2 -vswitch vSwitch0 nestor-gone-89abcdef\n",
+        NULL);
+    VSPHERE_OPEN(&f);
+    assert_networks(&f, "nestor-gone-89abcdef of 89abcdef\n");
+    VSPHERE_OPEN(&f, "inventory.datacenter=DC0", "inventory.host=DC0_C0_H0");
+    assert_networks(&f, "nestor-gone-89abcdef of 89abcdef\n");
+    remove_network(&f, "nestor-gone-89abcdef");
+    assert_groups(&f, "nestor-gone", false);
+    assert_int_equal(vcsim_count_calls(&f.proxy, "RemovePortGroup"), 2);
+    vsphere_fixture_stop(&f);
+}
+
+static void a_bare_esxi_tells_its_own(void **state) {
+    (void)state;
+    struct vsphere_fixture f;
+    vsphere_fixture_start(&f, true, "govc host.portgroup.add -vswitch vSwitch0 nestor-gone-89abcdef", NULL);
+    VSPHERE_OPEN(&f);
+    assert_networks(&f, "nestor-gone-89abcdef of 89abcdef\n");
+    remove_network(&f, "nestor-gone-89abcdef");
+    assert_networks(&f, "");
+    vsphere_fixture_stop(&f);
+}
+
+static void hosts_are_asked_only_when_a_name_is_as_ours(void **state) {
+    struct vsphere_fixture *f = *state;
+    VSPHERE_OPEN(f);
+    size_t views = vcsim_count_calls(&f->proxy, "CreateContainerView");
+    size_t reads = vcsim_count_calls(&f->proxy, "RetrievePropertiesEx");
+    assert_networks(f, "");
+    assert_int_equal(vcsim_count_calls(&f->proxy, "CreateContainerView"), views + 1);
+    assert_int_equal(vcsim_count_calls(&f->proxy, "RetrievePropertiesEx"), reads + 1);
+}
+
+static void one_of_another_lab_that_is_in_use_stays(void **state) {
+    struct vsphere_fixture *f = *state;
+    static const struct {
+        const char *make, *name, *rule;
+    } kinds[] = {
+        {"govc host.portgroup.add -host DC0_C0_H1 -vswitch vSwitch0 nestor-used-89abcdef", "nestor-used-89abcdef",
+         "RemovePortGroup fault=ResourceInUse\n"},
+        {":", "nestor-box-01234567", "Destroy_Task task fault=ResourceInUse\n"},
+    };
+    VSPHERE_OPEN(f, "inventory.switch=/DC0/network/DVS0");
+    MUST(f, make(f));
+    VSPHERE_OPEN(f);
+    f->hv->release_ms = 10;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        cleanup_free char *words = xasprintf("removing the network %s", kinds[i].name);
+        free(vcsim_run(&f->vcsim, kinds[i].make));
+        vcsim_control(&f->proxy, kinds[i].rule);
+        MUST_FAIL(f, driver->remove_network(f->hv, kinds[i].name, in_time(f), &f->err), ERR_LOCKED, "ResourceInUse",
+                  "put what is still connected");
+        assert_string_equal(f->err.context, words);
+        assert_string_equal(f->err.subject, "host vc");
+        assert_groups(f, kinds[i].name, true);
+        vcsim_control(&f->proxy, "");
+        remove_network(f, kinds[i].name);
+        assert_groups(f, kinds[i].name, false);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_name_that_two_switches_have_is_refused),
@@ -110,6 +238,11 @@ int main(void) {
         cmocka_unit_test(a_trunk_is_no_vlan_of_a_distributed_switch),
         cmocka_unit_test(a_port_group_that_is_released_late_goes_all_the_same),
         cmocka_unit_test(one_that_somebody_else_is_on_is_told),
+        cmocka_unit_test(hosts_are_asked_only_when_a_name_is_as_ours),
+        cmocka_unit_test(those_of_other_labs_are_found_by_name_and_description_alone),
+        cmocka_unit_test(they_are_found_in_every_datacenter_and_on_every_host),
+        cmocka_unit_test(a_bare_esxi_tells_its_own),
+        cmocka_unit_test(one_of_another_lab_that_is_in_use_stays),
     };
     return cmocka_run_group_tests_name("vsphere switch", tests, set_up, tear_down);
 }

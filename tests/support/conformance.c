@@ -196,6 +196,7 @@ static void table_is_complete(void **state) {
         assert_true(p->help && *p->help && !(p->secret && (p->path || strchr(p->key, '.'))));
     bool snapshots = d->features & DRIVER_SNAPSHOT;
     assert_true(!snapshots == !d->snapshot && !snapshots == !d->revert && !snapshots == !d->drop_snapshot);
+    assert_true(!d->networks == !d->remove_network);
 }
 
 static void check_gives_reasons(void **state) {
@@ -226,6 +227,14 @@ static void what_it_examines_is_told(void **state) {
     MUST(f->driver->examine(f->hv, count_finding, &again, in_time(f), &f->err));
     assert_true(n > 0);
     assert_int_equal(n, again);
+}
+
+#define NO_NETWORK "nestor-conformance-0a0a0a0a"
+
+static void a_network_that_is_gone_is_removed(void **state) {
+    struct fixture *f = *state;
+    NEEDS(f->driver->remove_network);
+    MUST(f->driver->remove_network(f->hv, NO_NETWORK, in_time(f), &f->err));
 }
 
 static void a_template_it_does_not_have_is_told(void **state) {
@@ -607,14 +616,34 @@ static int try_examine(struct call *c) {
     return try_check(c); /* it may be left out */
 }
 
+static void pass_over_network(void *data, const char *name, const char *lab_digits) {
+    (void)data, (void)name, (void)lab_digits;
+}
+
+static int try_networks(struct call *c) {
+    if (c->f->driver->networks)
+        return c->f->driver->networks(c->f->hv, pass_over_network, NULL, c->ctx, c->err);
+    return try_check(c);
+}
+
+static int try_remove_network(struct call *c) {
+    if (c->f->driver->remove_network)
+        return c->f->driver->remove_network(c->f->hv, NO_NETWORK, c->ctx, c->err);
+    return try_check(c);
+}
+
 static const struct {
     const char *name;
     int (*call)(struct call *c);
 } tries[] = {
-    {"open", try_open},       {"check", try_check},     {"observe", try_observe}, {"ensure_image", try_image},
-    {"network", try_network}, {"create", try_create},   {"expose", try_expose},   {"start", try_start},
-    {"stop", try_stop},       {"power_cut", try_cut},   {"address", try_address}, {"console", try_console},
-    {"remove", try_remove},   {"examine", try_examine},
+    {"open", try_open},         {"check", try_check},
+    {"observe", try_observe},   {"ensure_image", try_image},
+    {"network", try_network},   {"create", try_create},
+    {"expose", try_expose},     {"start", try_start},
+    {"stop", try_stop},         {"power_cut", try_cut},
+    {"address", try_address},   {"console", try_console},
+    {"remove", try_remove},     {"examine", try_examine},
+    {"networks", try_networks}, {"remove_network", try_remove_network},
 };
 
 static void nothing_happens(struct fixture *f, const struct context *over, enum error_code expected) {
@@ -666,6 +695,7 @@ int conformance_run(const struct conformance_target *target) {
         TEST(table_is_complete),
         TEST(check_gives_reasons),
         TEST(what_it_examines_is_told),
+        TEST(a_network_that_is_gone_is_removed),
         TEST(a_template_it_does_not_have_is_told),
         TEST(a_full_clone_is_a_machine_like_others),
         TEST(closing_nothing_is_fine),

@@ -68,6 +68,8 @@ void vsphere_fixture_open(struct vsphere_fixture *f, const char *const *pairs) {
                                              .params = f->params,
                                              .nparams = f->nparams,
                                              .home = f->home,
+                                             .templates = f->templates,
+                                             .ntemplates = f->ntemplates,
                                              .accelerated = true};
     MUST(f, vsphere_driver.open(&config, &f->hv, in_time(f), &f->err));
 }

@@ -15,6 +15,8 @@ struct vsphere_fixture {
     char home[40];
     struct param params[FIXTURE_PARAMS_MAX];
     size_t nparams;
+    const char *const *templates; /* of machines that nest; what a handle is told at its opening */
+    size_t ntemplates;
     struct hypervisor *hv;
     struct context ctx;
     struct error err;

@@ -152,7 +152,7 @@ static int look_at_network(struct hypervisor *hv, void *data, const struct conte
 /* What it will be examined for next. */
 static int look_at_systems(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
     (void)data;
-    const struct vsphere_systems *ignored;
+    const struct moref_list *ignored;
     return vsphere_network_systems(hv, &ignored, ctx, err);
 }
 

@@ -107,17 +107,19 @@ static int await_end(struct hypervisor *hv, const struct tag *tag, const struct 
     return error_mend(err, "try again when the server's recent tasks show no more VMs being made");
 }
 
-int vsphere_await_making(struct hypervisor *hv, const struct tag *tag, const struct context *ctx, struct error *err) {
-    int mine = once_begin(&hv->making_once, tag->path, "waiting for what is being made", ctx, err);
-    if (mine <= 0)
-        return mine;
+static int await_all(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    const struct tag *tag = data;
     struct tasks tasks = {0};
     int failed = find_making(hv, &tasks, ctx, err);
     for (size_t i = 0; i < tasks.n && !failed; i++)
         failed = await_end(hv, tag, &tasks.items[i], ctx, err);
     free(tasks.items);
-    once_end(&hv->making_once, !failed);
     return failed ? -1 : 0;
+}
+
+int vsphere_await_making(struct hypervisor *hv, const struct tag *tag, const struct context *ctx, struct error *err) {
+    struct tag whose = *tag;
+    return once_do(&hv->making_once, tag->path, "waiting for what is being made", hv, await_all, &whose, ctx, err);
 }
 
 int vsphere_is_making(struct hypervisor *hv, bool *ret, const struct context *ctx, struct error *err) {

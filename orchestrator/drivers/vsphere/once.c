@@ -47,3 +47,13 @@ void once_end(struct once *o, bool done) {
     pthread_cond_broadcast(&o->changed);
     pthread_mutex_unlock(&o->lock);
 }
+
+int once_do(struct once *o, const char *subject, const char *what, struct hypervisor *hv, vsphere_look look, void *data,
+            const struct context *ctx, struct error *err) {
+    int mine = once_begin(o, subject, what, ctx, err);
+    if (mine <= 0)
+        return mine;
+    int failed = look(hv, data, ctx, err);
+    once_end(o, !failed);
+    return failed ? -1 : 0;
+}

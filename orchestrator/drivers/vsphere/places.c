@@ -202,8 +202,8 @@ int vsphere_name_of(struct hypervisor *hv, const struct moref *ref, char **ret, 
 }
 
 /* One in a folder is named by its path. */
-static int look_for_datacenter(struct hypervisor *hv, struct vsphere_datacenter *ret, const struct context *ctx,
-                               struct error *err) {
+static int look_for_datacenter(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    struct vsphere_datacenter *ret = data;
     const char *name = hv->settings.named[PLACE_DATACENTER];
     if (!name)
         return find_only(hv, PLACE_DATACENTER, &ret->ref, &ret->name, ctx, err);
@@ -215,14 +215,9 @@ static int look_for_datacenter(struct hypervisor *hv, struct vsphere_datacenter 
 
 int vsphere_datacenter(struct hypervisor *hv, const struct vsphere_datacenter **ret, const struct context *ctx,
                        struct error *err) {
-    int mine = once_begin(&hv->datacenter_once, hv->config.subject, "finding the datacenter", ctx, err);
-    int failed = mine < 0;
-    if (mine > 0) {
-        failed = look_for_datacenter(hv, &hv->datacenter, ctx, err);
-        once_end(&hv->datacenter_once, !failed);
-    }
     *ret = &hv->datacenter;
-    return failed ? -1 : 0;
+    return once_do(&hv->datacenter_once, hv->config.subject, "finding the datacenter", hv, look_for_datacenter,
+                   &hv->datacenter, ctx, err);
 }
 
 /* --- what machines run on --- */
@@ -267,8 +262,8 @@ static int read_compute(struct hypervisor *hv, struct vsphere_compute *c, const 
     return 0;
 }
 
-static int look_for_compute(struct hypervisor *hv, struct vsphere_compute *ret, const struct context *ctx,
-                            struct error *err) {
+static int look_for_compute(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    struct vsphere_compute *ret = data;
     const char *const *named = hv->settings.named;
     struct vsphere_compute c = {0};
     int failed;
@@ -292,14 +287,9 @@ static int look_for_compute(struct hypervisor *hv, struct vsphere_compute *ret, 
 
 int vsphere_compute(struct hypervisor *hv, const struct vsphere_compute **ret, const struct context *ctx,
                     struct error *err) {
-    int mine = once_begin(&hv->compute_once, hv->config.subject, "finding the cluster", ctx, err);
-    int failed = mine < 0;
-    if (mine > 0) {
-        failed = look_for_compute(hv, &hv->compute, ctx, err);
-        once_end(&hv->compute_once, !failed);
-    }
     *ret = &hv->compute;
-    return failed ? -1 : 0;
+    return once_do(&hv->compute_once, hv->config.subject, "finding the cluster", hv, look_for_compute, &hv->compute,
+                   ctx, err);
 }
 
 /* --- the rest --- */
@@ -314,10 +304,10 @@ static int look_for_default(struct hypervisor *hv, enum vsphere_place place, str
     return place == PLACE_DATASTORE && !hv->vcenter ? find_only(hv, place, ret, NULL, ctx, err) : 0;
 }
 
-static int look_for_place(struct hypervisor *hv, enum vsphere_place place, const struct context *ctx,
-                          struct error *err) {
+static int look_for_place(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    struct moref *ret = data;
+    enum vsphere_place place = (enum vsphere_place)(ret - hv->places);
     const char *name = hv->settings.named[place];
-    struct moref *ret = &hv->places[place];
     if (name ? vsphere_place_find(hv, place, name, ret, ctx, err) : look_for_default(hv, place, ret, ctx, err))
         return -1;
     /* Files of a bare ESXi are named with it. */
@@ -326,15 +316,11 @@ static int look_for_place(struct hypervisor *hv, enum vsphere_place place, const
 
 int vsphere_place(struct hypervisor *hv, enum vsphere_place place, struct moref *ret, const struct context *ctx,
                   struct error *err) {
-    int mine = once_begin(&hv->place_once[place], hv->config.subject, "finding where machines go", ctx, err);
-    int failed = mine < 0;
-    if (mine > 0) {
-        failed = look_for_place(hv, place, ctx, err);
-        once_end(&hv->place_once[place], !failed);
-    }
-    if (!failed)
-        *ret = hv->places[place];
-    return failed ? -1 : 0;
+    if (once_do(&hv->place_once[place], hv->config.subject, "finding where machines go", hv, look_for_place,
+                &hv->places[place], ctx, err))
+        return -1;
+    *ret = hv->places[place];
+    return 0;
 }
 
 /* --- all of them at once --- */

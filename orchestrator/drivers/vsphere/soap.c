@@ -227,3 +227,8 @@ const char *soap_envelope(struct soap_request *r, size_t *ret_len) {
 bool moref_equal(const struct moref *a, const struct moref *b) {
     return strcmp(a->id, b->id) == 0 && strcmp(a->type, b->type) == 0;
 }
+
+void moref_list_add(struct moref_list *list, const struct moref *ref) {
+    list->items = xrealloc(list->items, (list->n + 1) * sizeof *list->items);
+    list->items[list->n++] = *ref;
+}

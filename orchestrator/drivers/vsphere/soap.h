@@ -23,6 +23,12 @@ struct moref {
 #define MOREF_NONE ((struct moref){{0}, {0}})
 static inline bool moref_is_set(const struct moref *m) { return m->id[0] != '\0'; }
 bool moref_equal(const struct moref *a, const struct moref *b);
+/* The owner frees items. */
+struct moref_list {
+    struct moref *items;
+    size_t n;
+};
+void moref_list_add(struct moref_list *list, const struct moref *ref);
 
 /* --- requests --- */
 

@@ -26,8 +26,8 @@ struct vsphere_template {
 #define CONFIG_PATHS                                                                                                   \
     "config.version", "config.guestId", "config.firmware", "config.nestedHVEnabled", "config.hardware.device"
 
-static const char *const live_paths[] = {CONFIG_PATHS, "config.template", "capability.nestedHVSupported", "snapshot",
-                                         NULL};
+static const char *const live_paths[] = {CONFIG_PATHS, "config.template", "capability.nestedHVSupported",
+                                         "snapshot",   "network",         NULL};
 static const char *const base_paths[] = {CONFIG_PATHS, NULL};
 static const char *const snapshot_paths[] = {"snapshot", NULL};
 static const struct vim_set live_set = {"VirtualMachine", live_paths},
@@ -72,8 +72,8 @@ static void read_config(struct vsphere_source *s, const struct vim_object *seen)
 
 /* --- as it is now --- */
 
-static int look_at_live(struct hypervisor *hv, struct vsphere_template *t, const struct context *ctx,
-                        struct error *err) {
+static int look_at_live(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    struct vsphere_template *t = data;
     struct vsphere_source *live = &t->live;
     if (vsphere_place_find(hv, PLACE_TEMPLATE, t->name, &live->vm, ctx, err))
         return -1;
@@ -84,17 +84,6 @@ static int look_at_live(struct hypervisor *hv, struct vsphere_template *t, const
     live->no_vhv = !xml_flag(vim_property(&t->live_seen, "capability.nestedHVSupported"), true);
     t->marked = xml_flag(vim_property(&t->live_seen, "config.template"), false);
     return 0;
-}
-
-static int ensure_live(struct hypervisor *hv, struct vsphere_template *t, const struct context *ctx,
-                       struct error *err) {
-    int mine = once_begin(&t->live_once, t->name, "finding the template", ctx, err);
-    int failed = mine < 0;
-    if (mine > 0) {
-        failed = look_at_live(hv, t, ctx, err);
-        once_end(&t->live_once, !failed);
-    }
-    return failed ? -1 : 0;
 }
 
 /* --- its snapshot --- */
@@ -188,8 +177,8 @@ static int make_base(struct hypervisor *hv, struct vsphere_template *t, struct m
                                          "the server does not tell which snapshot it made of '%s'", t->name);
 }
 
-static int look_at_base(struct hypervisor *hv, struct vsphere_template *t, const struct context *ctx,
-                        struct error *err) {
+static int look_at_base(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    struct vsphere_template *t = data;
     struct vsphere_source *base = &t->base;
     struct moref snapshot = MOREF_NONE;
     bool new = false;
@@ -209,19 +198,12 @@ static int look_at_base(struct hypervisor *hv, struct vsphere_template *t, const
 int vsphere_source(struct hypervisor *hv, const char *name, bool full, const struct vsphere_source **ret,
                    const struct context *ctx, struct error *err) {
     struct vsphere_template *t = template_get(hv, name);
-    if (ensure_live(hv, t, ctx, err))
+    if (once_do(&t->live_once, name, "finding the template", hv, look_at_live, t, ctx, err))
         return -1;
-    *ret = &t->live;
-    if (full)
-        return 0;
-    int mine = once_begin(&t->base_once, name, "making its snapshot", ctx, err);
-    int failed = mine < 0;
-    if (mine > 0) {
-        failed = look_at_base(hv, t, ctx, err);
-        once_end(&t->base_once, !failed);
-    }
-    *ret = &t->base;
-    return failed ? error_context(err, "template %s", name) : 0;
+    *ret = full ? &t->live : &t->base;
+    if (!full && once_do(&t->base_once, name, "making its snapshot", hv, look_at_base, t, ctx, err))
+        return error_context(err, "template %s", name);
+    return 0;
 }
 
 /* --- can a clone of it be what is wanted? --- */

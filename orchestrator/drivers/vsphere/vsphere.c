@@ -143,4 +143,6 @@ const struct driver vsphere_driver = {
     .examine = vsphere_examine,
     .prepare = vsphere_prepare,
     .at_once = vsphere_at_once,
+    .networks = vsphere_networks,
+    .remove_network = vsphere_remove_network,
 };

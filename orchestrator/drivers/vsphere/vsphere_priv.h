@@ -72,6 +72,10 @@ void once_destroy(struct once *o);
 int once_begin(struct once *o, const char *subject, const char *what, const struct context *ctx,
                struct error *err) NESTOR_CHECKED;
 void once_end(struct once *o, bool done);
+/* All of that: calls `look` with hv and data unless it is done. */
+typedef int (*vsphere_look)(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err);
+int once_do(struct once *o, const char *subject, const char *what, struct hypervisor *hv, vsphere_look look, void *data,
+            const struct context *ctx, struct error *err) NESTOR_CHECKED;
 
 /* --- places.c: names to references --- */
 
@@ -106,7 +110,6 @@ int vsphere_name_of(struct hypervisor *hv, const struct moref *ref, char **ret, 
 
 /* Several looks at the server, each of a few round trips, at the same time; the error of the first in order that fails.
  * looks ends with NULL. */
-typedef int (*vsphere_look)(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err);
 #define VSPHERE_LOOKS_MAX 6
 int vsphere_look_at_once(struct hypervisor *hv, const vsphere_look *looks, void *data, const struct context *ctx,
                          struct error *err) NESTOR_CHECKED;
@@ -250,7 +253,7 @@ int vsphere_set_hardware(struct hypervisor *hv, const struct machine_spec *spec,
 /* What the spec asks for, in the steps ESXi takes. */
 uint64_t vsphere_memory_of(const struct machine_spec *spec);
 
-/* --- power.c, address.c, remove.c, network.c, check.c, prepare.c --- */
+/* --- power.c, address.c, remove.c --- */
 
 int vsphere_start(struct hypervisor *hv, const struct machine_spec *spec, const struct context *ctx, struct error *err);
 int vsphere_stop(struct hypervisor *hv, const struct tag *tag, const struct context *ctx, struct error *err);
@@ -288,6 +291,8 @@ int vsphere_is_making(struct hypervisor *hv, bool *ret, const struct context *ct
 int vsphere_folder_of(struct hypervisor *hv, const struct tag *tag, const struct moref *vm, char **ret,
                       const struct context *ctx, struct error *err) NESTOR_CHECKED;
 
+/* --- network.c --- */
+
 /* The network a machine's first card is put on. */
 struct vsphere_network {
     struct moref ref; /* unset: cards stay where the template has them */
@@ -301,19 +306,50 @@ int vsphere_network(struct hypervisor *hv, const struct vsphere_network **ret, c
 struct vsphere_network vsphere_network_of_card(xmlNode *card);
 void vsphere_put_network_backing(struct soap_request *r, const struct vsphere_network *n);
 void vsphere_network_free(struct vsphere_network *n);
-/* The network system of each host machines may run on. *ret is the handle's. */
-struct vsphere_systems {
-    struct moref *items;
+/* The network system of each host that machines may run on. *ret is the handle's. */
+int vsphere_network_systems(struct hypervisor *hv, const struct moref_list **ret, const struct context *ctx,
+                            struct error *err) NESTOR_CHECKED;
+/* Of hosts that were read with that set: adds each one's to a struct moref_list. */
+extern const struct vim_set vsphere_system_set;
+int vsphere_take_system(void *data, struct vim_object *host, struct error *err);
+int vsphere_ensure_network(struct hypervisor *hv, const struct context *ctx, struct error *err);
+
+/* --- switch.c --- */
+
+struct vsphere_switch {
+    struct moref ref;
+    bool learns; /* it can learn MACs */
+};
+/* The distributed switch that settings.vswitch names; an unset ret->ref: none, so it is a standard one. */
+int vsphere_switch(struct hypervisor *hv, struct vsphere_switch *ret, const struct context *ctx,
+                   struct error *err) NESTOR_CHECKED;
+
+/* --- own_network.c --- */
+
+/* The name of the network nestor makes for the lab; NULL when it makes none. Caller frees. */
+char *vsphere_own_network(const struct hypervisor *hv);
+/* It is there afterwards, if there is to be one. */
+int vsphere_own_network_make(struct hypervisor *hv, const struct context *ctx, struct error *err) NESTOR_CHECKED;
+int vsphere_prune(struct hypervisor *hv, const struct context *ctx, struct error *err);
+int vsphere_networks(struct hypervisor *hv, network_fn fn, void *data, const struct context *ctx, struct error *err);
+int vsphere_remove_network(struct hypervisor *hv, const char *name, const struct context *ctx, struct error *err);
+
+/* --- examine.c, examine_network.c --- */
+
+/* One of the looks, and what it found. They are taken at the same time and told in order. */
+struct vsphere_examination {
+    struct hypervisor *hv;
+    struct arena arena;
+    struct finding *items;
     size_t n;
 };
-int vsphere_network_systems(struct hypervisor *hv, const struct vsphere_systems **ret, const struct context *ctx,
-                            struct error *err) NESTOR_CHECKED;
-/* Whether settings.vswitch names a distributed switch. */
-int vsphere_is_distributed(struct hypervisor *hv, bool *ret, const struct context *ctx,
-                           struct error *err) NESTOR_CHECKED;
-int vsphere_ensure_network(struct hypervisor *hv, const struct context *ctx, struct error *err);
-int vsphere_prune(struct hypervisor *hv, const struct context *ctx, struct error *err);
+void vsphere_tell(struct vsphere_examination *x, enum finding_kind kind, const char *subject, const char *mend,
+                  const char *fmt, ...) NESTOR_PRINTF(5, 6);
+int vsphere_examine_network(struct vsphere_examination *x, const struct context *ctx, struct error *err) NESTOR_CHECKED;
 int vsphere_examine(struct hypervisor *hv, finding_fn fn, void *data, const struct context *ctx, struct error *err);
+
+/* --- check.c, prepare.c --- */
+
 /* How many units of work all usable hosts take at once. */
 int vsphere_units(struct hypervisor *hv, uint32_t *ret, const struct context *ctx, struct error *err) NESTOR_CHECKED;
 int vsphere_check(struct hypervisor *hv, struct capability *ret, const struct context *ctx, struct error *err);
@@ -334,7 +370,7 @@ struct hypervisor {
     struct vim *vim;
     bool vcenter;                  /* else a bare ESXi */
     atomic_bool no_child_disks;    /* check saw that the host cannot have them */
-    int64_t release_ms, unseen_ms; /* network.c, clone.c: how long they wait; 0, or what a test wants */
+    int64_t release_ms, unseen_ms; /* own_network.c, clone.c: how long they wait; 0, or what a test wants */
 
     pthread_mutex_t lock;               /* of what is below, for moments only */
     struct buffer password;             /* one that was asked for; wiped at the end */
@@ -348,7 +384,7 @@ struct hypervisor {
     struct vsphere_datacenter datacenter;
     struct vsphere_compute compute;
     struct vsphere_network network;
-    struct vsphere_systems systems;
+    struct moref_list systems;
     struct moref places[PLACE_MAX];
     char *datastore_name; /* of a bare ESXi's places[PLACE_DATASTORE] */
 };
