@@ -111,19 +111,6 @@ static void a_machine_that_goes_off_ends_the_wait(void **state) {
     assert_true(clock_ms() - before < PROMPT_MS);
 }
 
-static void a_question_ends_a_start_that_stands_still(void **state) {
-    struct vsphere_fixture *f = *state;
-    vcsim_control(&f->proxy, "");
-    MUST(f, driver->power_cut(f->hv, &machine.spec.tag, in_time(f), &f->err));
-    vcsim_control(&f->proxy,
-                  "PowerOnVM_Task task running=forever\nquestion box.vm-* \"The disk is full.\" Retry Abort\n");
-    MUST_FAIL(f, driver->start(f->hv, &machine.spec, in_time(f), &f->err), ERR_CONFLICT,
-              "until somebody answers: The disk is full.", "govc vm.question");
-    assert_false(f->err.retry); /* it would ask the same again */
-    vcsim_control(&f->proxy, "");
-    MUST(f, driver->start(f->hv, &machine.spec, in_time(f), &f->err));
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_address_of_its_own_card_counts),
@@ -135,7 +122,6 @@ int main(void) {
         cmocka_unit_test(the_end_of_the_wait_says_what_is_missing),
         cmocka_unit_test(a_question_ends_the_wait),
         cmocka_unit_test(a_machine_that_goes_off_ends_the_wait),
-        cmocka_unit_test(a_question_ends_a_start_that_stands_still),
     };
     return cmocka_run_group_tests_name("vsphere address", tests, set_up, tear_down);
 }

@@ -70,6 +70,24 @@ a_lab_comes_and_goes
 [ "$(calls_count CloneVM_Task)" -eq 0 ] || fail "the ESXi was asked to clone"
 [ "$(calls_count Destroy_Task)" -eq 0 ] || fail "a machine with the template's disk as its parent was destroyed"
 [ "$(calls_count CreateVM_Task)" -eq 3 ] || fail "$(calls_count CreateVM_Task) machines were created"
+
+begin "a bare ESXi that refuses child disks gets copies of them, and that is told once"
+: >calls
+control 'CreateVM_Task match=<parent> task running=50 fault=DeltaDiskFormatNotSupported'
+sed 's/driver: vsphere/&\n    parallel: 1/' lab.yaml >narrow.yaml # the first is refused before the next is asked for
+nestor up narrow.yaml --yes
+expect_exit 0
+expect_three
+[ "$(grep -c 'host vc: it refuses disks that are children of a template.s (DeltaDiskFormatNotSupported)' err)" -eq 1 ] ||
+    fail "it was not told once that disks are copied"
+jq -r 'select(.method | test("^(CreateVM|CopyVirtualDisk)_Task$")) | .method + if .params.config and
+    (.params | tostring | test("\"parent\"")) then " child" else "" end' calls | tr '\n' ' ' >wire
+[ "$(cat wire)" = "CreateVM_Task child CreateVM_Task CopyVirtualDisk_Task CreateVM_Task CopyVirtualDisk_Task \
+CreateVM_Task CopyVirtualDisk_Task " ] || fail "it was asked for: $(cat wire)"
+control
+nestor down course --yes
+expect_exit 0
+[ "$(vm_names)" = gh-template ] || fail "there is still $(vm_names | tr '\n' ' ')"
 proxy_stop || fail "a secret went over the wire outside of the login"
 
 begin "guest hypervisors are opened at their address, and what is in them goes with them"

@@ -328,6 +328,73 @@ static void a_host_without_child_disks_copies_them(void **state) {
     stop(f);
 }
 
+/* What was asked of the host, one word each. */
+static char *wire(struct vsphere_fixture *f, size_t from) {
+    struct buffer words = {0};
+    json_t *calls = vcsim_calls(&f->proxy, NULL), *call;
+    size_t i;
+    json_array_foreach(calls, i, call) {
+        const char *method = json_string_value(json_object_get(call, "method"));
+        bool refused = json_object_get(call, "fault") != NULL;
+        if (i < from || !method)
+            continue;
+        if (strcmp(method, "CreateVM_Task") == 0)
+            buffer_printf(&words, "%s%s ", refused ? "refused-" : "", recorded(call, "\"parent\"") ? "child" : "empty");
+        else if (strcmp(method, "CopyVirtualDisk_Task") == 0)
+            buffer_printf(&words, "copy ");
+    }
+    json_decref(calls);
+    char *all = xstrdup(buffer_str(&words));
+    buffer_free(&words);
+    return all;
+}
+
+static void assert_wire(struct vsphere_fixture *f, size_t from, const char *expected) {
+    cleanup_free char *seen = wire(f, from);
+    assert_string_equal(seen, expected);
+}
+
+static void a_host_that_refuses_child_disks_is_asked_once_and_copies_them(void **state) {
+    (void)state;
+    static const char *const faults[] = {"NotSupported", "DeltaDiskFormatNotSupported", "InvalidDeviceBacking",
+                                         "DeviceBackingNotSupported", "DiskNotSupported"};
+    struct vsphere_fixture *f = start(true, "vcsim_template gh-template with-disk");
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+        struct vsphere_machine one, two;
+        struct capability c = {0};
+        cleanup_free char *rule = xasprintf("CreateVM_Task match='<parent>' fault=%s\n", faults[i]);
+        VSPHERE_OPEN(f, "inventory.network=VM Network");
+        vcsim_control(&f->proxy, rule);
+        size_t before = vcsim_count_calls(&f->proxy, NULL);
+        MUST(f, create(f, vsphere_machine_init(&one, "one", "gh-template")));
+        MUST(f, driver->check(f->hv, &c, in_time(f), &f->err)); /* which does not know better */
+        MUST(f, create(f, vsphere_machine_init(&two, "two", "gh-template")));
+        assert_wire(f, before, "refused-child empty copy empty copy ");
+        MUST(f, driver->start(f->hv, &one.spec, in_time(f), &f->err));
+        MUST(f, driver->remove(f->hv, &one.spec.tag, in_time(f), &f->err));
+        MUST(f, driver->remove(f->hv, &two.spec.tag, in_time(f), &f->err));
+        cleanup_free char *left = vcsim_run(&f->vcsim, "govc datastore.ls; govc datastore.ls ha-host_VM0");
+        assert_null(strstr(left, "box."));
+        assert_non_null(strstr(left, "disk1.vmdk"));
+    }
+    stop(f);
+}
+
+static void what_is_refused_for_another_reason_is_no_reason_to_copy(void **state) {
+    (void)state;
+    struct vsphere_machine m;
+    struct vsphere_fixture *f = start(true, "vcsim_template gh-template with-disk");
+    vsphere_machine_init(&m, "one", "gh-template");
+    vcsim_control(&f->proxy, "CreateVM_Task fault=InvalidDeviceSpec\n");
+    MUST_FAIL(f, create(f, &m), ERR_USAGE, "InvalidDeviceSpec", "");
+    vcsim_control(&f->proxy, "CreateVM_Task fault=NotSupported\n");
+    MUST_FAIL(f, create(f, &m), ERR_UNSUPPORTED, "NotSupported", "");
+    vcsim_control(&f->proxy, "");
+    MUST(f, create(f, &m));
+    assert_wire(f, 0, "refused-child refused-child refused-empty child ");
+    stop(f);
+}
+
 static void a_linked_clone_on_an_esxi_is_a_child_of_the_templates_disk(void **state) {
     (void)state;
     struct vsphere_machine m;
@@ -364,6 +431,8 @@ int main(void) {
         cmocka_unit_test(a_full_clone_on_an_esxi_has_copies_of_the_disks),
         cmocka_unit_test(a_controller_the_server_did_not_make_is_told),
         cmocka_unit_test(a_host_without_child_disks_copies_them),
+        cmocka_unit_test(a_host_that_refuses_child_disks_is_asked_once_and_copies_them),
+        cmocka_unit_test(what_is_refused_for_another_reason_is_no_reason_to_copy),
         cmocka_unit_test(a_linked_clone_on_an_esxi_is_a_child_of_the_templates_disk),
     };
     return cmocka_run_group_tests_name("vsphere template", tests, NULL, NULL);

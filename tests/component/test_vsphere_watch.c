@@ -106,7 +106,8 @@ static void task_is_followed_to_its_end(void **state) {
 }
 
 struct percents {
-    int told[10], n;
+    int told[10];
+    atomic_int n;
 };
 
 static void note_percent(void *data, int percent) {
@@ -133,22 +134,27 @@ static void progress_is_told_as_it_changes(void **state) {
     struct vim_client *c = *state;
     struct progress p = {.c = c, .task = {"Task", "task-9"}};
     pthread_t thread;
-    static const char *const percents[] = {"30", "30", "70", "250", "-1", "x"};
+    static const struct {
+        const char *percent;
+        int told; /* so many, then */
+    } steps[] = {{"30", 1}, {"30", 1}, {"70", 2}, {"250", 2}, {"-1", 2}, {"x", 2}};
     vim_server_add(c->s, "Task", "task-9");
     vim_server_set(c->s, "task-9", "info.state", "TaskInfoState", "running");
     assert_int_equal(pthread_create(&thread, NULL, follow_task, &p), 0);
     vim_server_await(c->s, "WaitForUpdatesEx", 1);
     for (int i = 0; i < 6; i++) {
         int waits = vim_server_count(c->s, "WaitForUpdatesEx");
-        vim_server_set(c->s, "task-9", "info.progress", "xsd:int", percents[i]);
+        vim_server_set(c->s, "task-9", "info.progress", "xsd:int", steps[i].percent);
         vim_server_await(c->s, "WaitForUpdatesEx", waits + 1);
-        usleep(20000); /* for the follower to look; what it misses comes together */
+        for (int tries = 0; tries < 10000 && p.percents.n < steps[i].told; tries++)
+            usleep(1000);
     }
     succeed(c, "task-9");
     pthread_join(thread, NULL);
     assert_int_equal(p.rc, 0);
-    assert_true(p.percents.n >= 1 && p.percents.n <= 2);
-    assert_int_equal(p.percents.told[p.percents.n - 1], 70);
+    assert_int_equal(p.percents.n, 2);
+    assert_int_equal(p.percents.told[0], 30);
+    assert_int_equal(p.percents.told[1], 70);
 }
 
 static void fault_of_a_task_is_its_error(void **state) {
@@ -685,6 +691,132 @@ static void idle_session_is_kept_alive(void **state) {
     vim_server_await(c->s, "CurrentTime", 1);
 }
 
+/* --- a task with its machine beside it --- */
+
+struct pair {
+    struct vim_client *c;
+    struct moref task;
+    struct context ctx;
+    atomic_int looks; /* at the machine */
+    int rc;
+    struct error err;
+    pthread_t thread;
+};
+
+static int look_beside(void *data, const struct vim_object *object, struct error *err) {
+    struct pair *p = data;
+    p->looks++;
+    if (xml_is(vim_property(object, "runtime.powerState"), "suspended"))
+        return error_set(err, ERR_CONFLICT, object->ref.id, "it sleeps");
+    return 0;
+}
+
+static void *follow_pair(void *data) {
+    struct pair *p = data;
+    const struct vim_watched beside = {&vm, &power_set, look_beside, p};
+    p->rc = vim_task_beside(p->c->v, &p->task, &beside, &p->ctx, &p->err);
+    return NULL;
+}
+
+static void begin_pair(struct pair *p, struct vim_client *c) {
+    *p = (struct pair){.c = c, .ctx = test_within(10000)};
+    struct soap_request *r = soap_new("PowerOnVM_Task", &vm);
+    assert_int_equal(vim_call_ref(c->v, r, VIM_ONCE, &p->task, NULL, &p->ctx, &p->err), 0);
+    soap_free(r);
+}
+
+static void wait_for_pair(struct pair *p) { assert_int_equal(pthread_create(&p->thread, NULL, follow_pair, p), 0); }
+
+static void start_pair(struct pair *p, struct vim_client *c) {
+    begin_pair(p, c);
+    wait_for_pair(p);
+}
+
+/* Both are on the list and were read after that: the task at its beginning, too. */
+static void await_pair(struct vim_client *c) {
+    vim_server_await(c->s, "RetrievePropertiesEx", 3);
+    vim_server_await_waiting(c->s);
+}
+
+static void pair_came_true(struct pair *p) {
+    pthread_join(p->thread, NULL);
+    if (p->rc)
+        fail_msg("%s (%s)", p->err.cause, p->err.note);
+}
+
+static void what_is_beside_a_task_that_has_ended_costs_nothing(void **state) {
+    struct vim_client *c = *state;
+    struct pair p;
+    c->s->tasks_end_at_once = true;
+    unsigned long before = vim_round_trips(c->v);
+    start_pair(&p, c);
+    pair_came_true(&p);
+    assert_int_equal(vim_round_trips(c->v) - before, 2);
+    assert_int_equal(p.looks, 0);
+    assert_false(c->v->watch->started);
+}
+
+static void task_and_what_is_beside_it_share_the_filter_and_are_read_no_more(void **state) {
+    struct vim_client *c = *state;
+    struct pair p;
+    start_pair(&p, c);
+    await_pair(c);
+    assert_int_equal(vim_server_listed(c->s), 2);
+    assert_int_equal(watch_waiting(c->v), 1); /* one caller, who needs no connection */
+    for (int i = 0; i < 3; i++) {
+        int waits = vim_server_count(c->s, "WaitForUpdatesEx"), looks = p.looks;
+        power(c, 1, i % 2 ? "poweredOff" : "poweredOn");
+        vim_server_await(c->s, "WaitForUpdatesEx", waits + 1);
+        for (int tries = 0; tries < 10000 && p.looks == looks; tries++)
+            usleep(1000);
+        assert_true(p.looks > looks);
+    }
+    succeed(c, p.task.id);
+    pair_came_true(&p);
+    assert_int_equal(vim_server_count(c->s, "RetrievePropertiesEx"), 3);
+    assert_int_equal(vim_server_count(c->s, "CreateFilter"), 1);
+    assert_int_equal(vim_server_count(c->s, "ModifyListView"), 0);
+}
+
+static void what_is_beside_a_task_ends_its_wait_and_the_task(void **state) {
+    struct vim_client *c = *state;
+    for (int late = 0; late < 2; late++) {
+        struct pair p;
+        c->s->tasks_obey_cancel = true;
+        power(c, 1, late ? "poweredOff" : "suspended");
+        start_pair(&p, c);
+        if (late) {
+            vim_server_await_waiting(c->s);
+            power(c, 1, "suspended");
+        }
+        pthread_join(p.thread, NULL);
+        assert_int_equal(p.rc, -1);
+        assert_int_equal(p.err.code, ERR_CONFLICT);
+        assert_string_equal(p.err.cause, "it sleeps");
+        assert_string_equal(p.err.note, "the task was ended: RequestCanceled: The task was canceled by a user.");
+        assert_int_equal(vim_server_count(c->s, "CancelTask"), late + 1);
+    }
+}
+
+static void what_cannot_be_read_beside_a_task_is_left_out(void **state) {
+    struct vim_client *c = *state;
+    for (int gone = 0; gone < 2; gone++) {
+        struct pair p;
+        begin_pair(&p, c);
+        int reads = vim_server_count(c->s, "RetrievePropertiesEx");
+        if (gone)
+            vim_server_remove(c->s, "vm-1");
+        else
+            vim_server_forbid(c->s, "vm-1");
+        wait_for_pair(&p);
+        vim_server_await(c->s, "RetrievePropertiesEx", reads + 3); /* the last of them is for the machine */
+        succeed(c, p.task.id);
+        pair_came_true(&p);
+        assert_int_equal(p.looks, 0);
+    }
+    assert_int_equal(vim_server_count(c->s, "CancelTask"), 0);
+}
+
 #define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -715,6 +847,10 @@ int main(void) {
         test(session_that_ends_meanwhile_is_replaced),
         test(what_the_server_forgets_is_made_anew),
         cmocka_unit_test(anything_may_break_at_any_call_of_a_wait),
+        test(what_is_beside_a_task_that_has_ended_costs_nothing),
+        test(task_and_what_is_beside_it_share_the_filter_and_are_read_no_more),
+        test(what_is_beside_a_task_ends_its_wait_and_the_task),
+        test(what_cannot_be_read_beside_a_task_is_left_out),
         test(server_that_cannot_wait_is_told),
         test(server_that_fails_each_wait_is_not_hammered),
         test(thing_of_the_server_is_given_back_when_nobody_waits),

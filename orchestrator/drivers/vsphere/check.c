@@ -164,7 +164,8 @@ int vsphere_check(struct hypervisor *hv, struct capability *ret, const struct co
     if (context_check(ctx, hv->config.subject, "checking it", err) || vsphere_look_at_once(hv, looks, &seen, ctx, err))
         return -1;
     const struct sum *sum = &seen.sum;
-    atomic_store(&hv->no_child_disks, sum->no_child_disks);
+    if (sum->no_child_disks)
+        atomic_store(&hv->no_child_disks, true);
     judge(hv, sum, &c);
     c.memory_free = sum->memory ? sum->memory : UINT64_MAX;
     c.disk_free = seen.space;

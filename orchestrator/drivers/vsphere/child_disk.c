@@ -1,7 +1,7 @@
 /* Making a machine on a bare ESXi, which cannot clone (CloneVM_Task is vCenter's: govmomi#1469). A VM like the template
  * is created around disks that are children of the template's, those of its snapshot nestor-base: they do not change
- * any more, whatever the template does. Where a host has no such disks, or the lab file says clone: full, they are
- * copied. */
+ * any more, whatever the template does. Where a host has no such disks or refuses them, or the lab file says clone:
+ * full, they are copied. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -193,6 +193,51 @@ static int create_vm(const struct creation *c, struct moref *ret, const struct c
     return -1;
 }
 
+/* --- a host that refuses child disks --- */
+
+/* Faults that may mean it, as the vSphere Web Services API describes them. */
+static bool may_refuse_child_disks(const struct error *why) {
+    static const enum vim_fault faults[] = {
+        VIM_NOT_SUPPORTED,                /* HostCapability: what it lacks makes "an API [...] throw a NotSupported" */
+        VIM_DELTA_DISK_FORMAT,            /* "an attempt to use an unsupported delta disk format" */
+        VIM_INVALID_DEVICE_BACKING,       /* "a device with an incompatible device backing is added" */
+        VIM_DEVICE_BACKING_NOT_SUPPORTED, /* "a backing type which is not supported for this particular device" */
+        VIM_DISK_NOT_SUPPORTED,           /* "The host does not support the backings for the disks" */
+    };
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        if (vim_fault_is(why, faults[i]))
+            return true;
+    return false;
+}
+
+static void warn_of_copies(const struct hypervisor *hv, const struct error *why) {
+    const struct asker *asker = hv->config.asker;
+    cleanup_free char *text = xasprintf("it refuses disks that are children of a template's (%s): each machine gets a "
+                                        "copy of them, which takes longer and more space",
+                                        vim_fault_name((enum vim_fault)why->native));
+    if (asker && asker->warn)
+        asker->warn(asker->data, hv->config.subject, text);
+}
+
+/* Not all that cannot have child disks says so before. That the same machine can be made without disks shows that they
+ * were what it was refused for; then none is asked for any more. */
+static int create_as_can_be(struct creation *c, struct moref *ret, const struct context *ctx, struct error *err) {
+    struct error why = {0};
+    if (create_vm(c, ret, ctx, &why) == 0)
+        return 0;
+    if (c->disks == DISKS_NONE || !may_refuse_child_disks(&why)) {
+        if (err)
+            *err = why;
+        return -1;
+    }
+    c->disks = DISKS_NONE;
+    if (create_vm(c, ret, ctx, err))
+        return -1;
+    atomic_store(&c->hv->no_child_disks, true);
+    warn_of_copies(c->hv, &why);
+    return 0;
+}
+
 /* --- copies of the disks --- */
 
 static int copy_disk(const struct creation *c, const char *from, const char *to, const struct context *ctx,
@@ -272,7 +317,7 @@ int vsphere_create_on_esxi(struct hypervisor *hv, const struct machine_spec *spe
                            struct vm *vm, const struct context *ctx, struct error *err) {
     struct creation c = {.hv = hv, .spec = spec, .source = s};
     c.disks = moref_is_set(&s->snapshot) && !hv->no_child_disks ? DISKS_CHILD : DISKS_NONE;
-    if (prepare(&c, ctx, err) || create_vm(&c, &vm->ref, ctx, err))
+    if (prepare(&c, ctx, err) || create_as_can_be(&c, &vm->ref, ctx, err))
         return -1;
     vm->exposed = false;
     vm->cpus = spec->cpus;

@@ -108,11 +108,23 @@ int vim_watch(struct vim *v, const struct moref *ref, const struct vim_set *set,
               int (*look)(void *data, const struct vim_object *object, struct error *err), void *data,
               const struct context *ctx, struct error *err) NESTOR_CHECKED;
 
+struct vim_watched {
+    const struct moref *ref;
+    const struct vim_set *set;
+    int (*look)(void *data, const struct vim_object *object, struct error *err);
+    void *data;
+};
+
 /* Waits for the end of a task; its result, if that is a reference, to *ret (may be NULL). -1: the task's own fault as
  * an error, or the context's end: then the task is asked to cancel (CancelTask) and its end is awaited for at most five
  * seconds more, so that little goes on behind our back. progress (may be NULL): percent, on the caller's thread. */
 int vim_task(struct vim *v, const struct moref *task, struct moref *ret, void (*progress)(void *data, int percent),
              void *data, const struct context *ctx, struct error *err) NESTOR_CHECKED;
+/* The same, and beside the task another object is watched: its look says 0, or ends the wait with -1 and err, and the
+ * task is asked to cancel. It is read only when the task has not ended at once, and not waited for any more when it
+ * cannot be read. */
+int vim_task_beside(struct vim *v, const struct moref *task, const struct vim_watched *beside,
+                    const struct context *ctx, struct error *err) NESTOR_CHECKED;
 /* vim_call_ref with VIM_ONCE, then soap_forget, then vim_task. *ret_uncertain: also when the task's end was not seen,
  * or came as a success after the context's end; not when the task itself failed. */
 int vim_do(struct vim *v, struct soap_request *request, struct moref *ret, bool *ret_uncertain,

@@ -57,6 +57,10 @@
     X(VIM_INVALID_REQUEST, "InvalidRequest", ERR_PROTOCOL, false, NULL)                                                \
     X(VIM_INVALID_PROPERTY, "InvalidProperty", ERR_UNSUPPORTED, false, NULL)                                           \
     X(VIM_INVALID_DEVICE_SPEC, "InvalidDeviceSpec", ERR_USAGE, false, NULL)                                            \
+    X(VIM_INVALID_DEVICE_BACKING, "InvalidDeviceBacking", ERR_USAGE, false, NULL)                                      \
+    X(VIM_DEVICE_BACKING_NOT_SUPPORTED, "DeviceBackingNotSupported", ERR_UNSUPPORTED, false, NULL)                     \
+    X(VIM_DISK_NOT_SUPPORTED, "DiskNotSupported", ERR_UNSUPPORTED, false, NULL)                                        \
+    X(VIM_DELTA_DISK_FORMAT, "DeltaDiskFormatNotSupported", ERR_UNSUPPORTED, false, NULL)                              \
     X(VIM_INVALID_NAME, "InvalidName", ERR_USAGE, false, NULL)                                                         \
     X(VIM_SYSTEM_ERROR, "SystemError", ERR_PROCESS, false, NULL)                                                       \
     X(VIM_RUNTIME_FAULT, "RuntimeFault", ERR_PROCESS, false, NULL)

@@ -284,29 +284,58 @@ static int find_by_uuid(struct hypervisor *hv, const struct tag *tag, struct mor
     return 0;
 }
 
-int vsphere_vm_look(struct hypervisor *hv, const struct tag *tag, struct vm *ret, const struct context *ctx,
-                    struct error *err) {
-    struct moref ref;
+/* The VMs that were last known to be this machine; the caller frees it. */
+static struct moref *known_refs(struct hypervisor *hv, const struct tag *tag, size_t *ret_n) {
+    pthread_mutex_lock(&hv->lock);
+    const struct known *k = known_find(hv, tag->lab_id, tag->path);
+    size_t n = k && k->vm.there ? 1 + k->nothers : 0;
+    struct moref *refs = xcalloc(n + 1, sizeof *refs);
+    for (size_t i = 0; i < n; i++)
+        refs[i] = i ? k->others[i - 1] : k->vm.ref;
+    pthread_mutex_unlock(&hv->lock);
+    *ret_n = n;
+    return refs;
+}
+
+/* One that is gone or somebody else's is not there. known: it was ours, if only by its name. */
+static int look_at_vm(struct hypervisor *hv, const struct tag *tag, const struct moref *ref, bool known, struct vm *ret,
+                      const struct context *ctx, struct error *err) {
     cleanup_vsphere_record struct vsphere_record r = {0};
     cleanup_vim_object struct vim_object object = {0};
-    if (find_by_uuid(hv, tag, &ref, ctx, err))
+    struct error why = {0};
+    if (vim_read(hv->vim, ref, &vsphere_record_set, &object, ctx, &why)) {
+        if (vim_fault_is(&why, VIM_MANAGED_OBJECT_NOT_FOUND))
+            return 0;
+        if (err)
+            *err = why;
         return error_subject(err, tag->path);
-    if (moref_is_set(&ref)) {
-        struct error why = {0};
-        if (vim_read(hv->vim, &ref, &vsphere_record_set, &object, ctx, &why) == 0) {
-            enum vsphere_whose whose = vsphere_record_read(&object, &r);
-            if (r.name && r.state[0])
-                return say_silent(&r, tag->path, err);
-            if (whose != VSPHERE_OURS || strcmp(r.lab_id, tag->lab_id) != 0 || strcmp(r.path, tag->path) != 0)
-                r.vm = (struct vm){0}; /* of somebody else */
-        } else if (!vim_fault_is(&why, VIM_MANAGED_OBJECT_NOT_FOUND)) {
-            if (err)
-                *err = why;
-            return error_subject(err, tag->path);
-        }
     }
-    vsphere_vm_keep(hv, tag, &r.vm);
-    *ret = r.vm;
+    enum vsphere_whose whose = vsphere_record_read(&object, &r);
+    if (r.name && r.state[0])
+        return say_silent(&r, tag->path, err);
+    bool ours = whose == VSPHERE_OURS || (known && whose == VSPHERE_OURS_BY_NAME);
+    if (ours && strcmp(r.lab_id, tag->lab_id) == 0 && strcmp(r.path, tag->path) == 0)
+        *ret = r.vm;
+    return 0;
+}
+
+/* What was known is asked itself: a server may have given it another UUID (vim25, VmInstanceUuidChangedEvent), and a
+ * search for its own would end with nothing, which a removal takes for its end. */
+int vsphere_vm_look(struct hypervisor *hv, const struct tag *tag, struct vm *ret, const struct context *ctx,
+                    struct error *err) {
+    struct moref found = MOREF_NONE;
+    struct vm vm = {0};
+    size_t n = 0;
+    cleanup_free struct moref *refs = known_refs(hv, tag, &n);
+    for (size_t i = 0; i < n && !vm.there; i++)
+        if (look_at_vm(hv, tag, &refs[i], true, &vm, ctx, err))
+            return -1;
+    if (!vm.there && find_by_uuid(hv, tag, &found, ctx, err))
+        return error_subject(err, tag->path);
+    if (moref_is_set(&found) && look_at_vm(hv, tag, &found, false, &vm, ctx, err))
+        return -1;
+    vsphere_vm_keep(hv, tag, &vm);
+    *ret = vm;
     return 0;
 }
 
@@ -350,17 +379,7 @@ int vsphere_vm_all(struct hypervisor *hv, const struct tag *tag, struct moref **
     struct vm vm;
     if (vsphere_vm_find(hv, tag, &vm, ctx, err) || (!vm.there && vsphere_vm_look(hv, tag, &vm, ctx, err)))
         return -1;
-    pthread_mutex_lock(&hv->lock);
-    const struct known *k = known_find(hv, tag->lab_id, tag->path);
-    size_t n = vm.there ? 1 + (k ? k->nothers : 0) : 0;
-    struct moref *refs = xcalloc(n + 1, sizeof *refs);
-    if (n)
-        refs[0] = vm.ref;
-    for (size_t i = 1; i < n; i++)
-        refs[i] = k->others[i - 1];
-    pthread_mutex_unlock(&hv->lock);
-    *ret = refs;
-    *ret_n = n;
+    *ret = known_refs(hv, tag, ret_n);
     return 0;
 }
 

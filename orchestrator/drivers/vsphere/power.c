@@ -3,14 +3,10 @@
 
 #include "drivers/vsphere/vsphere_priv.h"
 
-/* How often a machine that does not get on is looked at: it may have a question. */
-#define QUESTION_MS 5000
-
 static const char *const power_paths[] = {"runtime.powerState", NULL};
 static const char *const question_paths[] = {"name", "runtime.question", NULL};
-static const char *const task_paths[] = {"info.state", NULL};
 static const struct vim_set power_set = {"VirtualMachine", power_paths},
-                            question_set = {"VirtualMachine", question_paths}, task_set = {"Task", task_paths};
+                            question_set = {"VirtualMachine", question_paths};
 
 static void keep_power(struct hypervisor *hv, const struct tag *tag, struct vm *vm, enum power power) {
     vm->power = power;
@@ -29,51 +25,15 @@ static int read_power(struct hypervisor *hv, const struct tag *tag, const struct
 
 /* --- a task that may stand still because the machine asks something --- */
 
-static int look_for_end(void *data, const struct vim_object *task, struct error *err) {
-    (void)err;
-    bool *succeeded = data;
-    xmlNode *state = vim_property(task, "info.state");
-    *succeeded = xml_is(state, "success");
-    return *succeeded || xml_is(state, "error");
-}
-
-static bool read_question(struct hypervisor *hv, const struct tag *tag, const struct moref *vm,
-                          const struct context *ctx, struct error *err) {
-    cleanup_vim_object struct vim_object object = {0};
-    if (vim_read(hv->vim, vm, &question_set, &object, ctx, NULL))
-        return false; /* looked at again later */
-    cleanup_free char *name = xml_text_new(vim_property(&object, "name"));
-    return vsphere_asks(vim_property(&object, "runtime.question"), tag->path, name ? name : vm->id, err);
-}
-
-/* Leaves nothing behind that may go on, as every wait that is given up. */
-static void give_up(struct hypervisor *hv, const struct moref *task) {
-    const struct context over = {.deadline = clock_ms()};
-    struct error ignored = {0};
-    if (vim_task(hv->vim, task, NULL, NULL, NULL, &over, &ignored) == 0)
-        return;
-}
-
-static int await_task(struct hypervisor *hv, const struct tag *tag, const struct moref *vm, const struct moref *task,
-                      const struct context *ctx, struct error *err) {
-    for (;;) {
-        bool succeeded = false;
-        struct error why = {0};
-        struct context slice = context_timeout(ctx, QUESTION_MS);
-        bool ended = vim_watch(hv->vim, task, &task_set, look_for_end, &succeeded, &slice, &why) == 0;
-        if (succeeded)
-            return 0;
-        if (ended || why.code != ERR_TIMEOUT || !context_left(ctx)) /* its fault, or the end of ctx */
-            return vim_task(hv->vim, task, NULL, NULL, NULL, ctx, err);
-        if (read_question(hv, tag, vm, ctx, err)) {
-            give_up(hv, task);
-            return -1;
-        }
-    }
+static int look_for_question(void *data, const struct vim_object *vm, struct error *err) {
+    const struct tag *const *tag = data;
+    cleanup_free char *name = xml_text_new(vim_property(vm, "name"));
+    return vsphere_asks(vim_property(vm, "runtime.question"), (*tag)->path, name ? name : vm->ref.id, err) ? -1 : 0;
 }
 
 static int do_power(struct hypervisor *hv, const struct tag *tag, const struct moref *vm, const char *method,
                     const struct context *ctx, struct error *err) {
+    const struct vim_watched asking = {vm, &question_set, look_for_question, &tag};
     struct moref task;
     struct error why = {0};
     bool uncertain = false;
@@ -81,7 +41,7 @@ static int do_power(struct hypervisor *hv, const struct tag *tag, const struct m
     int failed = vim_call_ref(hv->vim, request, VIM_ONCE, &task, &uncertain, ctx, &why);
     soap_free(request);
     if (!failed) {
-        failed = await_task(hv, tag, vm, &task, ctx, &why);
+        failed = vim_task_beside(hv->vim, &task, &asking, ctx, &why);
         /* No fault of the task's: it may go on. One that asks something was ended; again it would ask the same. */
         uncertain = failed && !vim_fault_any(&why) && why.code != ERR_CONFLICT;
     }

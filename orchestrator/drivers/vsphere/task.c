@@ -14,6 +14,8 @@ struct follow {
     void *data;
     int percent; /* that was told last */
     bool ended, failed;
+    const struct vim_watched *beside;
+    bool stopped; /* by what is beside */
 };
 
 static void tell_progress(struct follow *f, const struct vim_object *o) {
@@ -67,11 +69,22 @@ static void cancel_task(struct follow *f, struct error *err) {
         error_note(err, "the task may still be running: %s", end.cause);
 }
 
+static int look_beside(void *data, const struct vim_object *o, struct error *err) {
+    struct follow *f = data;
+    f->stopped = f->beside->look(f->beside->data, o, err) != 0;
+    return f->stopped ? -1 : 0;
+}
+
 static int follow(struct follow *f, const struct context *ctx, struct error *err) {
+    struct vim_watched task = {f->task, &task_set, look, f}, beside = {.look = look_beside, .data = f};
+    if (f->beside) {
+        beside.ref = f->beside->ref;
+        beside.set = f->beside->set;
+    }
     f->percent = -1;
-    if (vim_watch(f->v, f->task, &task_set, look, f, ctx, err) == 0)
+    if (watch_both(f->v, &task, f->beside ? &beside : NULL, ctx, err) == 0)
         return 0;
-    if (!f->ended && context_has_ended(ctx))
+    if (!f->ended && (f->stopped || context_has_ended(ctx)))
         cancel_task(f, err);
     return -1;
 }
@@ -79,6 +92,12 @@ static int follow(struct follow *f, const struct context *ctx, struct error *err
 int vim_task(struct vim *v, const struct moref *task, struct moref *ret, void (*progress)(void *data, int percent),
              void *data, const struct context *ctx, struct error *err) {
     struct follow f = {.v = v, .task = task, .ret = ret, .progress = progress, .data = data};
+    return follow(&f, ctx, err);
+}
+
+int vim_task_beside(struct vim *v, const struct moref *task, const struct vim_watched *beside,
+                    const struct context *ctx, struct error *err) {
+    struct follow f = {.v = v, .task = task, .beside = beside};
     return follow(&f, ctx, err);
 }
 

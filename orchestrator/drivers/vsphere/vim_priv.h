@@ -146,6 +146,10 @@ void views_destroy(struct vim *v);
 
 void watch_init(struct vim *v);
 void watch_destroy(struct vim *v);
+/* vim_watch of two objects at once: what either look says ends the wait. `beside` (may be NULL) is not read while the
+ * first is enough, and left out when it cannot be read. */
+int watch_both(struct vim *v, const struct vim_watched *one, const struct vim_watched *beside,
+               const struct context *ctx, struct error *err) NESTOR_CHECKED;
 uint32_t watch_waiting(struct vim *v); /* callers */
 /* There is a new session: what the old one had is gone. */
 void watch_session_changed(struct vim *v);

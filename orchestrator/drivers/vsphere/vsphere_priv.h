@@ -369,7 +369,7 @@ struct hypervisor {
     struct vim_config vim_config;
     struct vim *vim;
     bool vcenter;                  /* else a bare ESXi */
-    atomic_bool no_child_disks;    /* check saw that the host cannot have them */
+    atomic_bool no_child_disks;    /* the host says that it cannot have them, or has refused them */
     int64_t release_ms, unseen_ms; /* own_network.c, clone.c: how long they wait; 0, or what a test wants */
 
     pthread_mutex_t lock;               /* of what is below, for moments only */

@@ -34,15 +34,23 @@ static void add_set(struct watch *w, const struct vim_set *set) {
     w->sets[w->nsets++] = set;
 }
 
-static void join(struct watch *w, struct watcher *one) {
-    pthread_mutex_lock(&w->lock);
+/* With the lock held. */
+static void put_in(struct watch *w, struct watcher *one) {
     struct watcher **bucket = watch_bucket(w, one->ref);
     one->next = *bucket;
     *bucket = one;
-    if (w->n++ == 0)
-        wake(w->idle); /* the thread may be resting */
     add_set(w, one->set);
-    pthread_mutex_unlock(&w->lock);
+}
+
+/* With the lock held. */
+static void take_out(struct watch *w, struct watcher *one) {
+    struct watcher **at = watch_bucket(w, one->ref);
+    while (*at != one)
+        at = &(*at)->next;
+    *at = one->next;
+    if (watch_is_listed(w, one) && !watch_first(w, one->ref))
+        watch_mark_stale(w, one->ref);
+    vim_object_free(&one->changes);
 }
 
 void watch_mark_stale(struct watch *w, const struct moref *ref) {
@@ -63,20 +71,6 @@ void watch_lose_collector(struct watch *w, const struct error *failed) {
                 one->failed = *failed;
             wake(one->wake);
         }
-}
-
-static void leave(struct watch *w, struct watcher *one) {
-    pthread_mutex_lock(&w->lock);
-    struct watcher **at = watch_bucket(w, one->ref);
-    while (*at != one)
-        at = &(*at)->next;
-    *at = one->next;
-    if (--w->n == 0)
-        wake(w->idle); /* the thread may tidy up after a while */
-    if (watch_is_listed(w, one) && !watch_first(w, one->ref))
-        watch_mark_stale(w, one->ref);
-    pthread_mutex_unlock(&w->lock);
-    vim_object_free(&one->changes);
 }
 
 /* --- what can fail is repeated while there is time --- */
@@ -129,17 +123,62 @@ static int list_object(struct watch *w, struct watcher *one, const struct contex
 
 /* --- waiting --- */
 
-/* Takes over what changed; *ret_reread: what the object is like now has to be read. */
-static int take_changes(struct watch *w, struct watcher *one, struct vim_object *object, bool *ret_reread,
-                        struct error *err) {
+/* One of the objects a caller waits for. */
+struct sight {
+    struct vim_watched of;
+    struct watcher watcher;
+    struct vim_object object;
+    bool reread; /* what it is like now has to be read */
+};
+
+struct wait {
+    struct watch *w;
+    const struct context *ctx;
+    struct sight sights[2];
+    size_t n;
+    int wake;
+};
+
+static void join(struct wait *a) {
+    struct watch *w = a->w;
+    pthread_mutex_lock(&w->lock);
+    for (size_t i = 0; i < a->n; i++) {
+        a->sights[i].reread = true;
+        a->sights[i].watcher.wake = a->wake;
+        put_in(w, &a->sights[i].watcher);
+    }
+    if (w->n++ == 0)
+        wake(w->idle); /* the thread may be resting */
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void leave(struct wait *a) {
+    struct watch *w = a->w;
+    pthread_mutex_lock(&w->lock);
+    for (size_t i = 0; i < a->n; i++)
+        take_out(w, &a->sights[i].watcher);
+    if (--w->n == 0)
+        wake(w->idle); /* the thread may tidy up after a while */
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void leave_beside(struct wait *a) {
+    pthread_mutex_lock(&a->w->lock);
+    take_out(a->w, &a->sights[--a->n].watcher);
+    pthread_mutex_unlock(&a->w->lock);
+}
+
+/* Takes over what changed. */
+static int take_changes(struct watch *w, struct sight *s, struct error *err) {
+    struct watcher *one = &s->watcher;
     pthread_mutex_lock(&w->lock);
     struct vim_object changes = one->changes;
     struct error failed = one->failed;
-    *ret_reread = one->reread || !watch_is_listed(w, one);
+    s->reread = one->reread || !watch_is_listed(w, one);
     one->changes = (struct vim_object){.doc = NULL};
     one->reread = false;
     pthread_mutex_unlock(&w->lock);
-    object_merge(object, &changes);
+    object_merge(&s->object, &changes);
     if (failed.code == ERR_NONE)
         return 0;
     if (err)
@@ -147,13 +186,17 @@ static int take_changes(struct watch *w, struct watcher *one, struct vim_object 
     return -1;
 }
 
-static int wait_for_change(struct watch *w, struct watcher *one, const struct context *ctx, struct error *err) {
-    struct pollfd p = {.fd = one->wake, .events = POLLIN};
+static int wait_for_change(struct wait *a, struct error *err) {
+    const struct moref *ref = a->sights[0].of.ref;
+    struct pollfd p = {.fd = a->wake, .events = POLLIN};
     char what[200];
-    snprintf(what, sizeof what, "waiting for %s %s", one->ref->type, one->ref->id);
-    if (context_poll(ctx, &p, 1, -1, vim_subject(w->v), what, err) < 0)
+    snprintf(what, sizeof what, "waiting for %s %s", ref->type, ref->id);
+    if (context_poll(a->ctx, &p, 1, -1, vim_subject(a->w->v), what, err) < 0)
         return -1;
-    wakes_drain(one->wake);
+    wakes_drain(a->wake);
+    for (size_t i = 0; i < a->n; i++)
+        if (take_changes(a->w, &a->sights[i], err))
+            return -1;
     return 0;
 }
 
@@ -165,15 +208,6 @@ static void drop_changes(struct watch *w, struct watcher *one) {
     pthread_mutex_unlock(&w->lock);
 }
 
-/* Listed, and then read once more: a change between the first reading and the listing is seen so. */
-static int renew(struct watch *w, struct watcher *one, struct vim_object *object, const struct context *ctx,
-                 struct error *err) {
-    if (list_object(w, one, ctx, err))
-        return -1;
-    drop_changes(w, one);
-    return read_object(w, one, object, ctx, err);
-}
-
 static bool is_listed(struct watch *w, const struct watcher *one) {
     pthread_mutex_lock(&w->lock);
     bool listed = watch_is_listed(w, one);
@@ -181,42 +215,79 @@ static bool is_listed(struct watch *w, const struct watcher *one) {
     return listed;
 }
 
-static int wait_until(struct watch *w, struct watcher *one, struct vim_object *object, look_fn *look, void *data,
-                      const struct context *ctx, struct error *err) {
-    bool reread = true;
+/* Listed, and then read once more: a change between the first reading and the listing is seen so. */
+static int renew(struct watch *w, struct sight *s, const struct context *ctx, struct error *err) {
+    if (list_object(w, &s->watcher, ctx, err))
+        return -1;
+    drop_changes(w, &s->watcher);
+    if (read_object(w, &s->watcher, &s->object, ctx, err))
+        return -1;
+    s->reread = !is_listed(w, &s->watcher); /* the server did not take it, though it is there */
+    return 0;
+}
+
+static int look_at(struct sight *s, struct error *err) { return s->of.look(s->of.data, &s->object, err); }
+
+/* Each in turn, so the one beside is not read when the first is enough. That it cannot be read is no reason not to wait
+ * for the first. */
+static int look_round(struct wait *a, struct error *err) {
+    for (size_t i = 0; i < a->n; i++) {
+        struct sight *s = &a->sights[i];
+        struct error ignored = {0};
+        if (s->reread && renew(a->w, s, a->ctx, i ? &ignored : err)) {
+            if (i == 0)
+                return -1;
+            leave_beside(a);
+            return 0;
+        }
+        int enough = look_at(s, err);
+        if (enough)
+            return enough;
+    }
+    return 0;
+}
+
+static int wait_until(struct wait *a, struct error *err) {
     for (unsigned pauses = 0;;) {
-        if (reread && renew(w, one, object, ctx, err))
-            return -1;
-        int enough = look(data, object, err);
+        bool missing = false;
+        int enough = look_round(a, err);
         if (enough)
             return enough > 0 ? 0 : -1;
-        if (reread && !is_listed(w, one)) { /* the server did not take it, though it is there */
-            if (client_pause(w->v, &pauses, ctx, err))
-                return -1;
-            continue;
-        }
-        if (wait_for_change(w, one, ctx, err) || take_changes(w, one, object, &reread, err))
+        for (size_t i = 0; i < a->n; i++)
+            missing = missing || a->sights[i].reread;
+        if (missing ? client_pause(a->w->v, &pauses, a->ctx, err) : wait_for_change(a, err))
             return -1;
     }
 }
 
+static int join_and_wait(struct wait *a, struct error *err) {
+    struct vim *v = a->w->v;
+    if (wakes_take(&v->wakes, vim_subject(v), &a->wake, err))
+        return -1;
+    join(a);
+    int rc = wait_until(a, err);
+    leave(a);
+    wakes_give(&v->wakes, a->wake);
+    return rc;
+}
+
+int watch_both(struct vim *v, const struct vim_watched *one, const struct vim_watched *beside,
+               const struct context *ctx, struct error *err) {
+    struct wait a = {.w = v->watch, .ctx = ctx, .n = beside ? 2 : 1};
+    const struct vim_watched *of[] = {one, beside};
+    for (size_t i = 0; i < a.n; i++)
+        a.sights[i] = (struct sight){.of = *of[i], .watcher = {.ref = of[i]->ref, .set = of[i]->set}};
+    struct sight *first = &a.sights[0];
+    int enough = read_object(a.w, &first->watcher, &first->object, ctx, err) ? -1 : look_at(first, err);
+    int rc = enough ? (enough > 0 ? 0 : -1) : join_and_wait(&a, err);
+    for (size_t i = 0; i < 2; i++)
+        vim_object_free(&a.sights[i].object);
+    return rc;
+}
+
 int vim_watch(struct vim *v, const struct moref *ref, const struct vim_set *set, look_fn *look, void *data,
               const struct context *ctx, struct error *err) {
-    struct watch *w = v->watch;
-    struct watcher one = {.ref = ref, .set = set, .wake = -1};
-    cleanup_vim_object struct vim_object object = {.doc = NULL};
-    if (read_object(w, &one, &object, ctx, err))
-        return -1;
-    int enough = look(data, &object, err);
-    if (enough)
-        return enough > 0 ? 0 : -1;
-    if (wakes_take(&v->wakes, vim_subject(v), &one.wake, err))
-        return -1;
-    join(w, &one);
-    int rc = wait_until(w, &one, &object, look, data, ctx, err);
-    leave(w, &one);
-    wakes_give(&v->wakes, one.wake);
-    return rc;
+    return watch_both(v, &(struct vim_watched){ref, set, look, data}, NULL, ctx, err);
 }
 
 /* --- life --- */

@@ -1,7 +1,8 @@
 /* How vim_watch waits. Three parts, and one lock over all that they share:
  *
- *   watch.c      a waiting caller: reads its object, looks, has it put on the list, waits, takes over what changed. All
- *                calls that can fail are made here, on callers' threads and in their contexts
+ *   watch.c      a waiting caller: reads its object, looks, has it put on the list, waits, takes over what changed; the
+ *                same with a second object beside it. All calls that can fail are made here, on callers' threads and in
+ *                their contexts
  *
  *   collector.c  what the server keeps for us: a PropertyCollector with one filter over one ListView. Made, extended
  *                and made anew by one caller for all that wait (share.h)
@@ -19,7 +20,7 @@
 
 #define WATCH_BUCKETS 256
 
-/* One waiting caller, on its stack. */
+/* One object of a waiting caller, on its stack. */
 struct watcher {
     struct watcher *next; /* in its bucket */
     const struct moref *ref;
@@ -45,7 +46,7 @@ struct watch {
     struct vim *v;
     pthread_mutex_t lock;
     struct watcher *buckets[WATCH_BUCKETS];
-    size_t n;
+    size_t n;                    /* callers that wait */
     const struct vim_set **sets; /* all that were ever waited with */
     size_t nsets;
     struct collector collector;
