@@ -166,6 +166,8 @@ int reach_host(struct reach *r, uint32_t host, struct hypervisor **ret, const st
                                            .access = access_local(),
                                            .params = h->params,
                                            .nparams = h->nparams,
+                                           .templates = h->templates,
+                                           .ntemplates = h->ntemplates,
                                            .accelerated = true};
         failed = open_hypervisor(r, h->driver, &config, NULL, place, ctx, err);
     }

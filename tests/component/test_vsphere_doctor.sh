@@ -1,5 +1,5 @@
 #!/bin/sh
-# What doctor says of the port group that guest hypervisors come to, when the lab file leaves it to their template.
+# What doctor and up say of the port group that guest hypervisors come to, when the lab file leaves it to their template.
 . "$NESTOR_SOURCE_DIR/tests/support/cli_lib.sh"
 . "$NESTOR_SOURCE_DIR/tests/support/vcsim_lib.sh"
 export VC_PASSWORD="$vcsim_password"
@@ -36,7 +36,18 @@ expect_out "it rejects forged transmits: nested machines that are bridged to it 
 expect_out "; template gh-template is on it"
 expect_out "accept forged transmits, and switch on MAC learning"
 
+what="up tells it, too, before anything is made, and goes on"
+nestor up course.yaml --yes
+expect_exit 0
+expect_err "port group DC0_DVPG0: it rejects forged transmits"
+expect_err "; template gh-template is on it; accept forged transmits"
+nestor down course --yes
+expect_exit 0
+
 begin "it is no concern of machines that do not nest"
 write_lab off
 nestor doctor --host vc --file course.yaml
 if grep -q 'port group' out; then fail "it speaks of a port group"; fi
+nestor up course.yaml --yes
+expect_exit 0
+if grep -q 'port group' out err; then fail "it speaks of a port group"; fi
