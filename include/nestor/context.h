@@ -31,7 +31,8 @@ struct cancel {
 };
 int cancel_init(struct cancel *c, struct error *err) NESTOR_CHECKED;
 int cancel_init_child(struct cancel *c, const struct cancel *parent, struct error *err) NESTOR_CHECKED;
-void cancel_fire(struct cancel *c);
+/* Returns how often it had been fired before. */
+int cancel_fire(struct cancel *c);
 bool cancel_fired(const struct cancel *c);
 void cancel_destroy(struct cancel *c);
 
@@ -46,8 +47,8 @@ struct context {
 struct context context_timeout(const struct context *parent, int64_t ms);
 /* Milliseconds left, 0 when over; at most INT_MAX. */
 int context_left(const struct context *ctx);
-/* 0 while there is time and nobody cancelled; else ERR_TIMEOUT or ERR_CANCELLED about `subject`, with
- * "waiting for <what>" as the cause. */
+/* 0 while there is time and nobody cancelled; else ERR_TIMEOUT or ERR_CANCELLED about `subject`, with "time ran out
+ * while <what>" or "interrupted while <what>" as the cause. */
 int context_check(const struct context *ctx, const char *subject, const char *what, struct error *err) NESTOR_CHECKED;
 /* Sleeps ms or until cancel or deadline; 0 when the whole time went by. */
 int context_sleep(const struct context *ctx, int64_t ms, const char *subject, const char *what,

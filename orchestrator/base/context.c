@@ -55,13 +55,13 @@ int cancel_init_child(struct cancel *c, const struct cancel *parent, struct erro
 
 int cancel_init(struct cancel *c, struct error *err) { return cancel_init_child(c, NULL, err); }
 
-void cancel_fire(struct cancel *c) {
-    int saved = errno;
-    atomic_fetch_add(&c->level, 1);
+int cancel_fire(struct cancel *c) {
+    int saved = errno, before = atomic_fetch_add(&c->level, 1);
     uint64_t one = 1;
     ssize_t ignored = write(c->event, &one, sizeof one);
     (void)ignored;
     errno = saved;
+    return before;
 }
 
 bool cancel_fired(const struct cancel *c) {

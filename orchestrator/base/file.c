@@ -63,18 +63,29 @@ static int file_error(const char *doing, const char *name, const char *subject, 
 
 bool file_exists(int dirfd, const char *name) { return faccessat(dirfd, name, F_OK, 0) == 0; }
 
+static bool is_program(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
+}
+
+/* As execvp(3) in glibc: without PATH it looks in a default of its own, and nothing between two colons is the current
+ * folder. */
 bool program_exists(const char *name) {
-    if (strchr(name, '/'))
-        return access(name, X_OK) == 0;
+    char fallback[64] = "";
     const char *path = getenv("PATH");
-    bool found = false;
-    while (path && *path && !found) {
+    if (strchr(name, '/'))
+        return is_program(name);
+    if (!path && confstr(_CS_PATH, fallback, sizeof fallback) <= sizeof fallback)
+        path = fallback;
+    for (bool more = path != NULL; more;) {
         size_t len = strcspn(path, ":");
-        cleanup_free char *file = xasprintf("%.*s/%s", (int)len, path, name);
-        found = access(file, X_OK) == 0;
-        path += len + (path[len] == ':');
+        cleanup_free char *file = xasprintf("%.*s%s%s", (int)len, path, len ? "/" : "", name);
+        if (is_program(file))
+            return true;
+        more = path[len] == ':';
+        path += len + more;
     }
-    return found;
+    return false;
 }
 
 int file_read(int dirfd, const char *name, size_t max, struct buffer *ret, const char *subject, struct error *err) {

@@ -14,12 +14,11 @@ static struct cli *interrupted;
 /* Once: stop cleanly. Again: end now; everything is resumable, as after a SIGKILL. */
 static void on_signal(int number) {
     (void)number;
-    if (cancel_fired(&interrupted->cancel))
+    if (cancel_fire(&interrupted->cancel) > 0) /* in one step: the next one may come to another thread meanwhile */
         _exit(NESTOR_INTERRUPTED);
     static const char line[] = "\nnestor: stopping; what runs is brought to a safe point (again: end at once)\n";
     ssize_t ignored = interrupted->live ? 0 : write(STDERR_FILENO, line, sizeof line - 1); /* else the tree tells */
     (void)ignored;
-    cancel_fire(&interrupted->cancel);
 }
 
 static int catch_signals(struct cli *cli, struct error *err) {

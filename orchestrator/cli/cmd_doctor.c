@@ -257,7 +257,7 @@ static int examine(struct doctor *d, const char *file, struct error *err) {
     check_folder(d, "image cache", nestor_cache, 4 * GIB);
     check_state(d);
     check_programs(d, &hosts);
-    for (size_t i = 0; i < hosts.n; i++)
+    for (size_t i = 0; i < hosts.n && !cancel_fired(&d->cli->cancel); i++)
         check_host(d, &hosts.items[i]);
     check_images(d);
     hosts_free(&hosts);
@@ -269,6 +269,7 @@ static int run(struct cli *cli, const void *opts, int argc, char **argv, struct 
     struct doctor d = {.cli = cli, .json = o->json ? json_array() : NULL};
     const char *file = argc ? argv[0] : o->file;
     int failed = o->host ? examine_host(&d, file, o->host, err) : examine(&d, file, err);
+    failed = failed || context_check(&cli->ctx, "doctor", "looking", err); /* what was not looked at did not fail */
     if (d.json && !failed)
         json_print(json_pack("{s:b, s:O}", "ok", d.counts[FAIL] == 0, "findings", d.json), stdout);
     else if (!failed && !cli->quiet)

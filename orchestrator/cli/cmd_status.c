@@ -24,8 +24,8 @@ static void list_lab(void *data, const struct lab_record *r) {
     char when[32];
     if (l->json) {
         clock_iso8601(r->updated_at, when);
-        json_array_append_new(l->json, json_pack("{s:s, s:s, s:s, s:b}", "lab", r->name, "file", r->file, "updated_at",
-                                                 when, "removing", r->removing));
+        json_array_append_new(l->json, json_pack("{s:s, s:o, s:s, s:b}", "lab", r->name, "file", text_json(r->file),
+                                                 "updated_at", when, "removing", r->removing));
         return;
     }
     if (!l->n++)

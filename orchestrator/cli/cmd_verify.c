@@ -7,6 +7,7 @@
 
 #include "cli/ask.h"
 #include "cli/lab_work.h"
+#include "ui/text.h"
 
 #define VERIFY_MS 180000
 /* It was ready before, so it should answer soon. */
@@ -136,8 +137,9 @@ static void prove_shown(struct verifying *v) {
 /* An error about one machine becomes its evidence: the others are still told. */
 static void tell_failure(const struct verifying *v, const struct row *row, const struct error *why) {
     if (v->json)
-        json_array_append_new(v->json, json_pack("{s:s, s:b, s:s, s:s, s:s}", "path", row->path, "verified", 0, "error",
-                                                 error_code_name(why->code), "cause", why->cause, "mend", why->mend));
+        json_array_append_new(v->json, json_pack("{s:s, s:b, s:s, s:o, s:o}", "path", row->path, "verified", 0, "error",
+                                                 error_code_name(why->code), "cause", text_json(why->cause), "mend",
+                                                 text_json_or_null(why->mend)));
     else
         error_print(why, v->s->cli->color, stdout);
 }

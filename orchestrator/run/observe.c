@@ -123,7 +123,8 @@ int reach_observe(struct reach *reach, struct inventory *inv, int guest_ms, cons
             if (!round.items[i].answer && !failed)
                 failed = no_answer(&round.items[i], inv, err);
         take_answers(&round);
-        if (failed)
+        /* A guest hypervisor that was not asked for a Ctrl-C is not one that could not be asked. */
+        if (failed || (failed = context_check(ctx, inv->lab_name, "asking its hypervisors", err)))
             break;
         round.n = guest_ms > 0 ? next_level(&round, level) : 0;
     }

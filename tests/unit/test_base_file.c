@@ -363,6 +363,33 @@ static void directory_that_cannot_be_read_on_is_no_shorter_one(void **state) {
     assert_string_equal(err.cause, cause);
 }
 
+static void program_is_found_where_execvp_finds_it(void **state) {
+    struct fixture *f = *state;
+    struct error err = {0};
+    cleanup_free char *old = getenv("PATH") ? xstrdup(getenv("PATH")) : NULL;
+    cleanup_free char *tool = xasprintf("%s/tool", f->folder), *text = xasprintf("%s/text", f->folder);
+    cleanup_free char *folder = xasprintf("%s/folder", f->folder), *path = xasprintf("/nowhere:%s", f->folder);
+    cleanup_free char *here = getcwd(NULL, 0);
+    assert_int_equal(file_write(AT_FDCWD, tool, "#!/bin/sh\n", 10, 0700, NULL, &err), 0);
+    assert_int_equal(file_write(AT_FDCWD, text, "words\n", 6, 0600, NULL, &err), 0);
+    assert_int_equal(dir_make(folder, 0700, NULL, &err), 0);
+    assert_true(program_exists(tool));
+    assert_false(program_exists(text));
+    assert_false(program_exists(folder));
+    setenv("PATH", path, 1);
+    assert_true(program_exists("tool"));
+    assert_false(program_exists("text") || program_exists("folder") || program_exists("sh"));
+    setenv("PATH", "/nowhere:", 1); /* its last element is empty: the current folder */
+    assert_int_equal(chdir(f->folder), 0);
+    assert_true(program_exists("tool"));
+    assert_int_equal(chdir(here), 0);
+    assert_false(program_exists("tool"));
+    unsetenv("PATH");
+    assert_true(program_exists("sh"));
+    if (old)
+        setenv("PATH", old, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -382,6 +409,7 @@ int main(void) {
         TEST(link_in_place_of_a_tree_is_removed_itself),
         TEST(removal_that_fails_names_what_stays),
         TEST(directory_that_cannot_be_read_on_is_no_shorter_one),
+        TEST(program_is_found_where_execvp_finds_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,6 +29,10 @@ static uint64_t disk_available(const char *dir) {
 static int require_program(const char *program, const char *package, const char *subject, struct error *err) {
     if (program_exists(program))
         return 0;
+    if (strchr(program, '/')) {
+        error_set(err, ERR_MISSING_PROGRAM, subject, "there is no program %s", program);
+        return error_mend(err, "correct the host's 'binary'");
+    }
     error_set(err, ERR_MISSING_PROGRAM, subject, "the program %s is not installed or not in PATH", program);
     return error_mend(err, "apt-get install %s", package);
 }
