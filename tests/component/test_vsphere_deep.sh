@@ -47,7 +47,7 @@ has_nothing_to_do() {
     everything | diff before - >changed || fail "something changed: $(cat changed)"
     ! grep -q '_Task"\|UnregisterVM' calls || fail "there was a task in gh1: $(grep '_Task"' calls)"
 }
-everything() { vms && for n in 1 2 3; do inside $n vms; done; }
+everything() { vms && for gh in 1 2 3; do inside $gh vms; done; }
 
 is_mended() {
     begin_again "$vcsim_mode: a guest that was destroyed, and a nested ESXi that was powered off, are told and mended"
@@ -100,19 +100,18 @@ is_emptied_and_filled() {
     done
 }
 
-# vcsim shows no more than the setting, and its address: no proof is asked for, and none is told.
-is_not_proved_if_nobody_asks() {
-    begin "$vcsim_mode: without a proof asked for, verify has nothing to say and says so"
-    sed 's/^    memory: 64MiB/&\n    nesting: exposed/' lab.yaml >exposed.yaml
+is_read_back_if_no_more_is_asked_for() {
+    begin "$vcsim_mode: exposed: the setting is read back, and there is nothing to verify"
+    sed 's/^    memory: 64MiB/&\n    nesting: exposed/; s/ready: address/ready: running/' lab.yaml >exposed.yaml
     nestor up exposed.yaml --yes
     expect_exit 0
     expect_deep_up
     nestor status course --json
-    expect_json 'all(.machines[] | select(.level == 1); .ready and .nesting.wanted == "exposed" and
-                 .nesting.verified == null)'
+    expect_json '[.machines[] | select(.level == 1) | .ready and (.nesting | .wanted == "exposed" and .verified and
+                  .flag == null)] == [true, true, true]'
     nestor verify course
     expect_exit 0
-    expect_out "Nothing to verify: no machine of this lab has 'nesting: required' or 'preferred'."
+    expect_out "Nothing to verify: no machine of this lab has 'nesting: required' or 'preferred'"
     nestor verify course --json
     expect_exit 0
     expect_json '.verified and .machines == []'
@@ -134,6 +133,6 @@ for mode in vpx esx; do
     is_mended
     is_emptied_and_filled
     goes
-    is_not_proved_if_nobody_asks
+    is_read_back_if_no_more_is_asked_for
     stop_deep
 done

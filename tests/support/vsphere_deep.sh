@@ -47,20 +47,20 @@ hosts:
     url: $vcsim_url
     username: $vcsim_user
     password: { env: VC_PASSWORD }
-    tls: { thumbprint: "$vcsim_thumbprint" }
+    tls: { ca: $vcsim_ca }
     inventory: { network: VM Network }
 machines:
 END
-    for n in 1 2 3; do
-        guest_hypervisor $n "$1"
+    for gh in 1 2 3; do
+        guest_hypervisor $gh "$1"
     done
 }
 
 # start_deep vpx|esx: the four servers, lab.yaml, and bare.yaml, the same lab with nothing in its guest hypervisors.
 start_deep() {
-    for n in 1 2 3; do
-        start_inside $n
-        [ $n -gt 1 ] || proxy_start --record "$place/calls"
+    for gh in 1 2 3; do
+        start_inside $gh
+        [ $gh -gt 1 ] || proxy_start --record "$place/calls"
     done
     inner_port1=${proxy_url#https://127.0.0.1:} inner_thumbprint1=$proxy_thumbprint
     vcsim_start "$1"
@@ -68,7 +68,8 @@ start_deep() {
     vpx) vcsim_template gh-template ;;
     esx) vcsim_template gh-template with-disk ;;
     esac
-    guests='    machines: { web: { count: 2, template: inner-template, memory: 16MiB, ready: running } }'
+    guests='    machines: { web: { count: 2, template: inner-template, memory: 16MiB, ready: address,
+                       extra-config: { ip0: 127.0.0.1 } } }'
     lab_with "$guests" >lab.yaml
     lab_with '' >bare.yaml
 }
@@ -76,7 +77,7 @@ start_deep() {
 stop_deep() {
     proxy_stop || fail "a secret went over the wire outside of the login"
     for pid in $background; do
-        vcsim_stop "$pid"
+        [ "$pid" = "$proxy_pid" ] || vcsim_stop "$pid"
     done
     background=
 }
@@ -107,9 +108,9 @@ expect_host_up() {
 # Each machine once, on, whole, and nothing else: vcsim takes equal names, so they are counted.
 expect_deep_up() {
     expect_host_up
-    for n in 1 2 3; do
-        inside $n whole course. >seen
-        expect_there "in gh$n" "course.gh$n.web-1$on false [0-9a-f]*" "course.gh$n.web-2$on false [0-9a-f]*"
+    for gh in 1 2 3; do
+        inside $gh whole course. >seen
+        expect_there "in gh$gh" "course.gh$gh.web-1$on false [0-9a-f]*" "course.gh$gh.web-2$on false [0-9a-f]*"
     done
 }
 
@@ -121,16 +122,16 @@ expect_only() {
 
 expect_bare() {
     expect_host_up
-    for n in 1 2 3; do
-        inside $n expect_only inner-template || exit 1
+    for gh in 1 2 3; do
+        inside $gh expect_only inner-template || exit 1
     done
 }
 
 # No server has a machine of the lab, and neither has the state.
 expect_deep_gone() {
     expect_only gh-template
-    for n in 1 2 3; do
-        inside $n expect_only inner-template || exit 1
+    for gh in 1 2 3; do
+        inside $gh expect_only inner-template || exit 1
     done
     for table in labs hosts machines evidence; do
         [ "$(query "SELECT count(*) FROM $table")" = 0 ] || fail "the state still has rows in $table"
@@ -139,24 +140,27 @@ expect_deep_gone() {
 
 # take_away NAME...: as docs/hosts/vsphere.md says it is done by hand on an ESXi.
 take_away() {
+    govc vm.power -off -force "$@" >/dev/null 2>&1 # some are off
+    govc vm.unregister "$@"
     for name; do
-        govc vm.power -off -force "$name" >/dev/null 2>&1
-        govc vm.unregister "$name"
         govc datastore.rm "$name" >/dev/null
     done
 }
 
 # guests_follow: what becomes of guests when the machine around them is off, or gone with its disk. The vcsim that plays
-# it knows of no machine around it.
+# it knows of no machine around it. Sets `there` to how many there were.
 guests_follow() {
+    there=0
     vms >around
-    for n in 1 2 3; do
-        guests=$(inside $n vm_names | grep '^course')
-        [ "$(printf '%s' "$guests" | uniq -d)" = '' ] || fail "in gh$n some are there twice: $guests"
-        case $(jq -r "select(.name | startswith(\"course.gh$n-\")) | .power" around) in
+    for gh in 1 2 3; do
+        guests=$(inside $gh vm_names | grep '^course') || continue
+        [ "$(echo "$guests" | uniq -d)" = '' ] || fail "in gh$gh some are there twice: $guests"
+        there=$((there + $(echo "$guests" | wc -l)))
+        # shellcheck disable=SC2086 # names, a word each
+        case $(jq -r "select(.name | startswith(\"course.gh$gh-\")) | .power" around) in
         poweredOn) ;;
-        '') [ -z "$guests" ] || inside $n take_away $guests ;;
-        *) [ -z "$guests" ] || inside $n govc vm.power -off -force $guests >/dev/null ;;
+        '') inside $gh take_away $guests ;;
+        *) inside $gh govc vm.power -off -force $guests >/dev/null 2>&1 ;;
         esac
     done
 }
@@ -170,4 +174,83 @@ deep_down() {
     fi
     guests_follow
     expect_deep_gone
+}
+
+# --- nestor killed in the middle ---
+
+
+# deep_killed WHEN N COMMAND...: nestor is killed there. False: no such point. Notes in `between` whether some of what is
+# in the guest hypervisors was there then, and some was not.
+deep_killed() {
+    program=nestor-faulty
+    killed_at "$@"
+    killed=$?
+    program=nestor
+    guests_follow
+    [ $there -eq 0 ] || [ $there -eq 6 ] || echo "$there" >>between
+    return $killed
+}
+
+deep_up() {
+    nestor up "$1" --yes
+    expect_exit 0
+}
+
+# deep_killed_up WHEN N [OPTION...]: killed there, an up completes it; killed there, a down undoes it.
+deep_killed_up() {
+    begin "$vcsim_mode: up ${3:+$3 $4 }killed $1 commit $2, then up"
+    deep_killed "$1" "$2" up lab.yaml --yes ${3:+"$3" "$4"} || { deep_down && return 1; }
+    deep_up lab.yaml
+    expect_deep_up
+    deep_down
+    begin "$vcsim_mode: up ${3:+$3 $4 }killed $1 commit $2, then down"
+    deep_killed "$1" "$2" up lab.yaml --yes ${3:+"$3" "$4"}
+    deep_down
+}
+
+# deep_killed_emptying WHEN N [OPTION...]: an up that takes away what is in the guest hypervisors.
+deep_killed_emptying() {
+    begin "$vcsim_mode: removals in the guest hypervisors ${3:+$3 $4 }killed $1 commit $2, then the same, and all again"
+    deep_up lab.yaml
+    deep_killed "$1" "$2" up bare.yaml --yes ${3:+"$3" "$4"} || { deep_down && return 1; }
+    deep_up bare.yaml
+    expect_bare
+    deep_up lab.yaml
+    expect_deep_up
+    deep_down
+}
+
+# deep_killed_down WHEN N [OPTION...]: killed there, a down completes it; killed there, an up makes all of it again.
+deep_killed_down() {
+    begin "$vcsim_mode: down killed $1 commit $2, then down"
+    deep_up lab.yaml
+    deep_killed "$1" "$2" down course --yes || { deep_down && return 1; }
+    deep_down
+    begin "$vcsim_mode: down killed $1 commit $2, then up"
+    deep_up lab.yaml
+    deep_killed "$1" "$2" down course --yes
+    deep_up lab.yaml
+    expect_deep_up
+    deep_down
+}
+
+# at_every_commit COMMAND LEAST [OPTION...]: before one commit, after the next: what was done between two of them is seen
+# by both.
+at_every_commit() {
+    command=$1 least=$2
+    shift 2
+    n=1
+    while "$command" "$([ $((n % 2)) -eq 0 ] && echo after || echo before)" $n "$@"; do
+        n=$((n + 1))
+    done
+    [ $n -gt "$least" ] || fail "it was over at commit $n"
+}
+
+# deep_killed_everywhere vpx|esx
+deep_killed_everywhere() {
+    start_deep "$1"
+    at_every_commit deep_killed_up 15
+    at_every_commit deep_killed_emptying 8 --parallel 1
+    at_every_commit deep_killed_down 4
+    stop_deep
 }
