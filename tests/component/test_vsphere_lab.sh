@@ -71,3 +71,22 @@ a_lab_comes_and_goes
 [ "$(calls_count Destroy_Task)" -eq 0 ] || fail "a machine with the template's disk as its parent was destroyed"
 [ "$(calls_count CreateVM_Task)" -eq 3 ] || fail "$(calls_count CreateVM_Task) machines were created"
 proxy_stop || fail "a secret went over the wire outside of the login"
+
+begin "of a guest hypervisor that does not answer it is told what is missing, and how to mend that"
+vcsim_start vpx
+vcsim_template gh-template
+target_url=$vcsim_url target_thumbprint=$vcsim_thumbprint target_inventory='network: VM Network'
+# expect_silent CAUSE MEND
+expect_silent() {
+    nestor up lab.yaml --yes
+    expect_exit 4
+    expect_error "course/gh: waiting for it: it did not answer at its address in time; the last try said: $1" "$2"
+    nestor down course --yes
+    expect_exit 0
+    [ "$(vm_names)" = gh-template ] || fail "there is still $(vm_names | tr '\n' ' ')"
+}
+write_vc_lab
+sed -i 's/count: 3, .* ready: address,/timeouts: { boot: 2s }, hypervisor: { driver: vsphere, port: 1 },/' lab.yaml
+expect_silent "cannot connect: Connection refused" "see 'nestor console course/gh'"
+sed -i 's/^ *extra-config: .*/  }/' lab.yaml
+expect_silent "it has no address: VMware Tools do not run in it" "install open-vm-tools in its template"
