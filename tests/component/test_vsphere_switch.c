@@ -23,11 +23,6 @@ static int set_up(void **state) {
     return 0;
 }
 
-static int tear_down(void **state) {
-    vsphere_fixture_stop(*state);
-    return 0;
-}
-
 static int make(struct vsphere_fixture *f) { return driver->ensure_network(f->hv, in_time(f), &f->err); }
 static int prune(struct vsphere_fixture *f) { return driver->prune(f->hv, in_time(f), &f->err); }
 
@@ -111,5 +106,5 @@ int main(void) {
         cmocka_unit_test(a_port_group_that_is_released_late_goes_all_the_same),
         cmocka_unit_test(one_that_somebody_else_is_on_is_told),
     };
-    return cmocka_run_group_tests_name("vsphere switch", tests, set_up, tear_down);
+    return cmocka_run_group_tests_name("vsphere switch", tests, set_up, vsphere_fixture_end);
 }
