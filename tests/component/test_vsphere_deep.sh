@@ -118,6 +118,32 @@ is_read_back_if_no_more_is_asked_for() {
     deep_down
 }
 
+gets_nothing_unproved() {
+    begin "$vcsim_mode: a nested ESXi that says it cannot nest gets no guests, until it says it can"
+    control 'set HostSystem * capability.nestedHVSupported false'
+    nestor up lab.yaml --yes
+    expect_exit 4
+    expect_error "course/gh1: verifying it: the host's CPU offers no hardware virtualization (host-not-capable)"
+    [ "$(inside 1 vm_names)" = inner-template ] || fail "something was made in gh1: $(inside 1 vm_names | tr '\n' ' ')"
+    nestor status course --json
+    expect_json '.state == "failed" and [.machines[] | .ready] == [false, false, false, true, true, true, true, true, true]'
+    expect_json '.machines[0].nesting | .verified == false and .reason == "host-not-capable"'
+    nestor verify course --json
+    expect_exit 1
+    expect_json '.verified == false and ([.machines[] | .verified] == [false, true, true])'
+    expect_json '.machines[0].probes[1] | .ok == false and .reason == "host-not-capable" and
+                 (.output | endswith("none of its 1 hosts supports nested virtualization"))'
+    control 'set HostSystem * capability.nestedHVSupported true'
+    nestor up lab.yaml --yes
+    expect_exit 0
+    all_is_up
+    nestor verify course --json
+    expect_exit 0
+    expect_json '.machines[0].probes[1] | .ok and (.output | endswith("1 of 1 hosts support nested virtualization"))'
+    control
+    deep_down
+}
+
 goes() {
     begin_again "$vcsim_mode: and all of it goes"
     : >calls
@@ -134,5 +160,6 @@ for mode in vpx esx; do
     is_emptied_and_filled
     goes
     is_read_back_if_no_more_is_asked_for
+    [ $mode = esx ] || gets_nothing_unproved # the host has no part in it
     stop_deep
 done
