@@ -1,6 +1,6 @@
 #!/bin/sh
-# nestor killed at some of its commits while a lab of three nested ESXi comes up, is emptied, or goes; its slow sisters try
-# all of them.
+# nestor killed at some of its commits while a lab of three nested ESXi comes up, is emptied, or goes; its slow sisters
+# try all of them.
 . "$NESTOR_SOURCE_DIR/tests/support/vsphere_deep.sh"
 
 for mode in vpx esx; do

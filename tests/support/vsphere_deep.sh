@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2034,SC2154 # variables are shared with the other libraries
-# Three nested ESXi with two guests each on vcsim, a vCenter or a bare ESXi. Each nested ESXi is a vcsim of its own, found
-# at the address and port the lab file gives; the first one through the proxy, which records. So four servers say what
-# is there. Source this instead of cli_lib.sh.
+# Three nested ESXi with two guests each on vcsim, a vCenter or a bare ESXi. Each nested ESXi is a vcsim of its own,
+# found at the address and port the lab file gives; the first one through the proxy, which records. So four servers say
+# what is there. Source this instead of cli_lib.sh.
 . "$NESTOR_SOURCE_DIR/tests/support/cli_lib.sh"
 . "$NESTOR_SOURCE_DIR/tests/support/cli_kill.sh"
 . "$NESTOR_SOURCE_DIR/tests/support/vcsim_lib.sh"
@@ -179,8 +179,8 @@ deep_down() {
 # --- nestor killed in the middle ---
 
 
-# deep_killed WHEN N COMMAND...: nestor is killed there. False: no such point. Notes in `between` whether some of what is
-# in the guest hypervisors was there then, and some was not.
+# deep_killed WHEN N COMMAND...: nestor is killed there. False: no such point. Notes in `between` if some of what is in
+# the guest hypervisors was there then, and some was not.
 deep_killed() {
     program=nestor-faulty
     killed_at "$@"
@@ -234,8 +234,7 @@ deep_killed_down() {
     deep_down
 }
 
-# at_every_commit COMMAND LEAST [OPTION...]: before one commit, after the next: what was done between two of them is seen
-# by both.
+# at_every_commit COMMAND LEAST [OPTION...]: before one commit, after the next: both see what was done in between.
 at_every_commit() {
     command=$1 least=$2
     shift 2
