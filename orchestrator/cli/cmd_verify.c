@@ -208,7 +208,7 @@ static int verify_lab(struct session *s, const struct verify_options *o, struct 
         json_print(json_pack("{s:s, s:b, s:O}", "lab", s->lab_name, "verified", v.all_good, "machines", v.json),
                    stdout);
     else if (!failed && !v.n)
-        puts("This lab has no guest hypervisor to verify.");
+        puts("Nothing to verify: no machine of this lab has 'nesting: required' or 'preferred'.");
     release(&v);
     return failed ? -1 : v.all_good ? NESTOR_DONE : NESTOR_FAILED;
 }

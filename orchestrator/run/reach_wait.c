@@ -27,9 +27,17 @@ struct goal {
     const char *over; /* "over SSH" */
 };
 
+/* A driver that tries again by itself until time runs out notes what it met with. */
+static const char *last_word(const struct error *last) {
+    return last->code == ERR_TIMEOUT && last->note[0] ? last->note : last->cause;
+}
+
 static int gave_up(const struct goal *goal, const char *path, const struct error *last, struct error *err) {
-    error_set(err, ERR_TIMEOUT, path, "it did not answer %s in time; the last try said: %s", goal->over, last->cause);
+    error_set(err, ERR_TIMEOUT, path, "it did not answer %s in time; the last try said: %s", goal->over,
+              last_word(last));
     error_retry(err);
+    if (last->code == ERR_TIMEOUT && last->mend[0]) /* what has waited itself knows what did not come */
+        return error_mend(err, "%s", last->mend);
     return error_mend(err, "see 'nestor console %s'; a slow host may need a longer 'timeouts: { boot: }'", path);
 }
 

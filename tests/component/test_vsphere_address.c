@@ -26,11 +26,6 @@ static int set_up(void **state) {
     return 0;
 }
 
-static int tear_down(void **state) {
-    vsphere_fixture_stop(*state);
-    return 0;
-}
-
 static void assert_address(struct vsphere_fixture *f, const char *guest, const char *expected) {
     cleanup_free char *line = xasprintf("guest box.vm-* %s\n", guest);
     struct endpoint at = {0};
@@ -123,5 +118,5 @@ int main(void) {
         cmocka_unit_test(a_question_ends_the_wait),
         cmocka_unit_test(a_machine_that_goes_off_ends_the_wait),
     };
-    return cmocka_run_group_tests_name("vsphere address", tests, set_up, tear_down);
+    return cmocka_run_group_tests_name("vsphere address", tests, set_up, vsphere_fixture_end);
 }

@@ -13,18 +13,6 @@
 
 static const struct driver *const driver = &vsphere_driver;
 
-static int set_up(void **state) {
-    static struct vsphere_fixture f;
-    vsphere_fixture_start(&f, false, "vcsim_template gh-template\n", NULL);
-    *state = &f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    vsphere_fixture_stop(*state);
-    return 0;
-}
-
 static int no_rules(void **state) {
     struct vsphere_fixture *f = *state;
     vcsim_control(&f->proxy, "");
@@ -161,5 +149,5 @@ int main(void) {
         test(only_the_users_own_tasks_are_waited_for), /* its own never end */
         cmocka_unit_test(a_licence_that_may_not_be_seen_is_a_warning),
     };
-    return cmocka_run_group_tests_name("vsphere clone", tests, set_up, tear_down);
+    return cmocka_run_group_tests_name("vsphere clone", tests, vsphere_fixture_vcenter, vsphere_fixture_end);
 }

@@ -12,18 +12,6 @@
 
 static const struct driver *const driver = &vsphere_driver;
 
-static int set_up(void **state) {
-    static struct vsphere_fixture f;
-    vsphere_fixture_start(&f, false, "vcsim_template gh-template\n", NULL);
-    *state = &f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    vsphere_fixture_stop(*state);
-    return 0;
-}
-
 /* What the machine's card is on, as govc tells it. */
 static char *network_of_new_machine(struct vsphere_fixture *f) {
     struct vsphere_machine m;
@@ -320,5 +308,5 @@ int main(void) {
         cmocka_unit_test(hosts_and_their_generation_are_told),
         cmocka_unit_test(preparing_hosts_of_today_does_nothing_and_says_so),
     };
-    return cmocka_run_group_tests_name("vsphere network", tests, set_up, tear_down);
+    return cmocka_run_group_tests_name("vsphere network", tests, vsphere_fixture_vcenter, vsphere_fixture_end);
 }

@@ -25,11 +25,6 @@ static int set_up(void **state) {
     return 0;
 }
 
-static int tear_down(void **state) {
-    vsphere_fixture_stop(*state);
-    return 0;
-}
-
 /* check is what finds all places, before anything is made. */
 static int check(struct vsphere_fixture *f) {
     struct capability c = {0};
@@ -213,5 +208,5 @@ int main(void) {
         cmocka_unit_test(observing_tells_what_the_hosts_take_at_once),
         cmocka_unit_test(hosts_that_cannot_nest_are_told),
     };
-    return cmocka_run_group_tests_name("vsphere places", tests, set_up, tear_down);
+    return cmocka_run_group_tests_name("vsphere places", tests, set_up, vsphere_fixture_end);
 }

@@ -23,11 +23,6 @@ static int set_up(void **state) {
     return 0;
 }
 
-static int tear_down(void **state) {
-    vsphere_fixture_stop(*state);
-    return 0;
-}
-
 static int make(struct vsphere_fixture *f) { return driver->ensure_network(f->hv, in_time(f), &f->err); }
 static int prune(struct vsphere_fixture *f) { return driver->prune(f->hv, in_time(f), &f->err); }
 
@@ -244,5 +239,5 @@ int main(void) {
         cmocka_unit_test(a_bare_esxi_tells_its_own),
         cmocka_unit_test(one_of_another_lab_that_is_in_use_stays),
     };
-    return cmocka_run_group_tests_name("vsphere switch", tests, set_up, tear_down);
+    return cmocka_run_group_tests_name("vsphere switch", tests, set_up, vsphere_fixture_end);
 }

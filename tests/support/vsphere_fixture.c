@@ -44,6 +44,18 @@ void vsphere_fixture_stop(struct vsphere_fixture *f) {
     rmdir(f->home);
 }
 
+int vsphere_fixture_vcenter(void **state) {
+    static struct vsphere_fixture f;
+    vsphere_fixture_start(&f, false, "vcsim_template gh-template\n", NULL);
+    *state = &f;
+    return 0;
+}
+
+int vsphere_fixture_end(void **state) {
+    vsphere_fixture_stop(*state);
+    return 0;
+}
+
 static void add_param(struct vsphere_fixture *f, const char *key, const char *value) {
     assert_true(f->nparams < FIXTURE_PARAMS_MAX);
     f->params[f->nparams++] = (struct param){.key = xstrdup(key), .value = xstrdup(value)};

@@ -32,6 +32,10 @@ struct vsphere_machine {
 /* Starts vcsim and the proxy; `setup` (may be NULL) is run in between, as by vcsim_run. */
 void vsphere_fixture_start(struct vsphere_fixture *f, bool esx, const char *setup, const char *proxy_options);
 void vsphere_fixture_stop(struct vsphere_fixture *f);
+/* For a group of tests, as cmocka has it: a vCenter with the machine gh-template to clone, which becomes *state; and
+ * the end of any fixture. */
+int vsphere_fixture_vcenter(void **state);
+int vsphere_fixture_end(void **state);
 /* Opens a handle with "key=value" parameters (ends with NULL) beside those of the connection; what was open is closed.
  * A handle is opened for the lab "box". */
 void vsphere_fixture_open(struct vsphere_fixture *f, const char *const *pairs);

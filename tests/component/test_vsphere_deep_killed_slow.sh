@@ -1,0 +1,5 @@
+#!/bin/sh
+# SIGKILL before or after every commit while a lab of three nested ESXi comes up on a vCenter, is emptied, or goes.
+. "$NESTOR_SOURCE_DIR/tests/support/vsphere_deep.sh"
+
+deep_killed_everywhere vpx
