@@ -57,6 +57,8 @@ void lab_record_free(struct lab_record *r); /* NULL-safe; frees the struct too *
 
 /* ERR_NOT_FOUND ("no lab 'x'; labs: a, b") with the name that was most likely meant. By name. */
 int state_lab_find(struct state *s, const char *name, struct lab_record **ret, struct error *err) NESTOR_CHECKED;
+/* Whether a lab of that id is recorded, or was and the history tells of it. */
+int state_lab_was_known(struct state *s, const char *lab_id, bool *ret, struct error *err) NESTOR_CHECKED;
 /* Calls fn for each lab by name; record borrowed for the call. */
 int state_lab_each(struct state *s, void (*fn)(void *data, const struct lab_record *record), void *data,
                    struct error *err) NESTOR_CHECKED;

@@ -339,8 +339,9 @@ const struct cli_command cmd_adopt = {
     .details =
         "Asks the host for everything that carries a nestor tag, and records the labs and machines this state does "
         "not\n"
-        "know, so that 'nestor down' works. The key of such a lab is lost: nobody logs in any more, and 'nestor up'\n"
-        "says so. Of two labs with one name only the one that is known, or found first, is taken; the other is told.\n"
+        "know, so that 'nestor down' works. Where the key of such a lab is lost, too (the folder labs of the state\n"
+        "directory has it), nobody logs in any more, and 'nestor up' says so; else 'up' goes on with it. Of two labs "
+        "with one name only the one that is known, or found first, is taken; the other is told.\n"
         "Shows what it finds and asks; where nobody can be asked it exits with 3, and --yes records.",
     .examples = "  nestor adopt vc\n  nestor adopt vc --file lab.yaml --yes",
     .run = run,

@@ -1,5 +1,3 @@
-#include <dirent.h>
-#include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +5,7 @@
 
 #include "cli/cli.h"
 #include "cli/hosts.h"
+#include "cli/lab_folders.h"
 #include "cli/recorded.h"
 #include "cli/session.h"
 #include "nestor/file.h"
@@ -37,6 +36,7 @@ struct orphan {
     const char *name;              /* on its hypervisor */
     const char *power;             /* the machine's */
     const char *image;             /* whose leftover it is */
+    bool failed;                   /* it could not be removed */
 };
 
 struct collection {
@@ -48,6 +48,8 @@ struct collection {
     size_t n;
     const char **live; /* lab ids */
     size_t nlive;
+    struct orphan *lost; /* folders of labs that the database has never known: their machines may still run */
+    size_t nlost;
     size_t nunasked; /* hosts that did not answer */
 };
 
@@ -132,20 +134,27 @@ static void ask_host(struct collection *c, const struct known_host *host) {
         host->driver->close(hv);
 }
 
-static int find_directories(struct collection *c, struct error *err) {
-    cleanup_free char *labs = xasprintf("%s/labs", c->home);
-    cleanup_dir DIR *d = opendir(labs);
-    if (!d && errno == ENOENT)
-        return 0;
-    if (!d)
-        return error_set_errno(err, errno, labs, "cannot read it");
-    int got;
-    for (const char *name; (got = dir_next(d, &name)) > 0;)
-        if (strlen(name) == LAB_ID_LEN && strspn(name, "0123456789abcdef") == LAB_ID_LEN)
-            add(c, (struct orphan){.kind = ORPHAN_DIRECTORY,
-                                   .lab_id = arena_strdup(&c->arena, name),
-                                   .path = arena_printf(&c->arena, "%s/%s", labs, name)});
-    return got ? error_set_errno(err, errno, labs, "cannot read it") : 0;
+static bool has_machines(const struct collection *c, const char *lab_id) {
+    for (size_t i = 0; i < c->n && c->items[i].kind == ORPHAN_MACHINE; i++)
+        if (strcmp(c->items[i].lab_id, lab_id) == 0)
+            return true;
+    return false;
+}
+
+/* A lab that the database had is down once its row is gone. Of one it never had, the key is needed as long as there may
+ * be machines: it goes with them, if they have been found for sure. */
+static int take_folder(void *data, const char *lab_id, const char *path, bool known, struct error *err) {
+    (void)err;
+    struct collection *c = data;
+    const struct orphan o = {
+        .kind = ORPHAN_DIRECTORY, .lab_id = arena_strdup(&c->arena, lab_id), .path = arena_strdup(&c->arena, path)};
+    if (known || (has_machines(c, lab_id) && !c->nunasked)) {
+        add(c, o);
+    } else {
+        c->lost = xrealloc(c->lost, (c->nlost + 1) * sizeof *c->lost);
+        c->lost[c->nlost++] = o;
+    }
+    return 0;
 }
 
 static void take_leftover(void *data, const char *name, const char *path) {
@@ -187,10 +196,12 @@ static int collect(struct collection *c, struct error *err) {
         return -1;
     hosts_add_local(&c->hosts);
     int failed = hosts_add_recorded(&c->hosts, state, err);
-    for (size_t i = 0; !failed && i < c->hosts.n; i++)
+    for (size_t i = 0; !failed && i < c->hosts.n; i++) {
         ask_host(c, &c->hosts.items[i]);
-    failed = failed || find_directories(c, err) || recorded_each(state, take_live, c, err) ||
-             image_leftovers(take_leftover, c, err);
+        failed = context_check(&c->cli->ctx, "gc", "asking the hosts", err);
+    }
+    failed = failed || lab_folders_each(c->home, state, take_folder, c, err) ||
+             recorded_each(state, take_live, c, err) || image_leftovers(take_leftover, c, err);
     state_close(state);
     drop_the_live(c);
     return failed ? -1 : 0;
@@ -200,6 +211,7 @@ static void collection_free(struct collection *c) {
     hosts_free(&c->hosts);
     arena_free(&c->arena);
     free(c->items);
+    free(c->lost);
     free(c->live);
 }
 
@@ -238,15 +250,24 @@ static void show(const struct collection *c, bool as_json) {
         json_t *found = json_array();
         for (size_t i = 0; i < c->n; i++)
             json_array_append_new(found, orphan_json(&c->items[i]));
-        json_print(json_pack("{s:o, s:i}", "orphans", found, "hosts_not_asked", (int)c->nunasked), stdout);
+        json_t *lost = json_array();
+        for (size_t i = 0; i < c->nlost; i++)
+            json_array_append_new(lost, orphan_json(&c->lost[i]));
+        json_print(
+            json_pack("{s:o, s:o, s:i}", "orphans", found, "lost_labs", lost, "hosts_not_asked", (int)c->nunasked),
+            stdout);
         return;
     }
     if (c->n)
         puts("Left over, and of no lab there is:");
     else if (!c->cli->quiet)
-        puts("Nothing is left over.");
+        puts(c->nunasked ? "Nothing is left over where somebody answered." : "Nothing is left over.");
     for (size_t i = 0; i < c->n; i++)
         print_orphan(&c->items[i], terminal_is_utf8());
+    for (size_t i = 0; i < c->nlost; i++)
+        printf("Kept: %s, the key of a lab that the database does not know. 'nestor adopt HOST --file FILE' takes the "
+               "lab over; if it is gone for good, remove the folder.\n",
+               c->lost[i].path);
     fflush(stdout);
 }
 
@@ -269,22 +290,37 @@ static int remove_on_host(const struct collection *c, const struct orphan *o, st
     return failed ? -1 : 0;
 }
 
+static int remove_folder(const struct collection *c, const struct orphan *o, struct error *err) {
+    for (size_t i = 0; i < c->n; i++)
+        if (c->items[i].failed && c->items[i].lab_id && strcmp(c->items[i].lab_id, o->lab_id) == 0) {
+            error_set(err, ERR_CONFLICT, o->path, "it stays: it has the key of machines that are still there");
+            return error_mend(err, "run the same command again once they can be removed");
+        }
+    return tree_remove(o->path, NULL, err);
+}
+
+static int remove_one(const struct collection *c, const struct orphan *o, struct error *err) {
+    return o->host                   ? remove_on_host(c, o, err)
+           : o->kind == ORPHAN_IMAGE ? image_clean(o->image, err)
+                                     : remove_folder(c, o, err);
+}
+
 /* One that resists does not keep the others. */
-static size_t remove_all(const struct collection *c) {
-    size_t nfailed = 0;
+static int remove_all(struct collection *c, size_t *ret_failed, struct error *err) {
+    *ret_failed = 0;
     for (size_t i = 0; i < c->n; i++) {
         struct error why = {0};
-        const struct orphan *o = &c->items[i];
-        bool failed = o->host                   ? remove_on_host(c, o, &why)
-                      : o->kind == ORPHAN_IMAGE ? image_clean(o->image, &why)
-                                                : tree_remove(o->path, NULL, &why);
-        if (failed)
+        struct orphan *o = &c->items[i];
+        if (context_check(&c->cli->ctx, "gc", "removing what is left over", err))
+            return -1;
+        o->failed = remove_one(c, o, &why) != 0;
+        if (o->failed)
             error_print(&why, color_on(STDERR_FILENO), stderr);
         else if (!c->cli->quiet)
             fprintf(stderr, "removed %s\n", o->path);
-        nfailed += failed;
+        *ret_failed += o->failed;
     }
-    return nfailed;
+    return 0;
 }
 
 static int decide(struct collection *c, bool yes, bool as_json, struct error *err) {
@@ -298,7 +334,9 @@ static int decide(struct collection *c, bool yes, bool as_json, struct error *er
         return -1;
     if (!yes)
         return NESTOR_CHANGES;
-    size_t nfailed = remove_all(c);
+    size_t nfailed;
+    if (remove_all(c, &nfailed, err))
+        return -1;
     return !nfailed && !c->nunasked ? NESTOR_DONE : nfailed < c->n ? NESTOR_PARTLY : NESTOR_FAILED;
 }
 
@@ -329,6 +367,9 @@ const struct cli_command cmd_gc = {
         "looks into the cache for what is left of images that nobody makes any more: half a download, for example,\n"
         "which the next 'up' would continue. Shows what it finds, and asks before it removes anything; where nobody\n"
         "can be asked it exits with 3, and --yes removes. A network something is connected to is told, and stays.\n"
+        "The folder of a lab that the database has never known, as after a loss of the database, has the key of "
+        "machines\n"
+        "that may still run: it goes only with them. 'nestor adopt' takes such a lab over.\n"
         "Look at the list first if several users, or several state directories, share a host: the labs of another\n"
         "state directory are not known here.",
     .examples = "  nestor gc\n  nestor gc --yes\n  nestor gc --json | jq -r '.orphans[].path'",

@@ -8,6 +8,7 @@
 
 #include "cli/ask.h"
 #include "cli/lab_file.h"
+#include "cli/lab_folders.h"
 #include "nestor/file.h"
 
 /* How long a second nestor waits for the first to finish with a lab, and after what time it says so. */
@@ -81,7 +82,7 @@ static int load_record(struct session *s, struct error *err) {
 /* A lab that was never brought up has its id and its secret from the start, so that what is planned is what will be
  * made; session_record puts them on disk. A nestor that was killed between the two leaves the id alone. */
 static int be_new(struct session *s, struct error *err) {
-    if (!s->record && lab_id_new(s->lab_id, err))
+    if (!s->record && (lab_folders_warn(s->home, s->state, err) || lab_id_new(s->lab_id, err)))
         return -1;
     if (s->has_secret || (s->contents && s->contents->nmachines))
         return 0;

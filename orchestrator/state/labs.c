@@ -100,6 +100,17 @@ static int take_id(void *data, sqlite3_stmt *row, struct error *err) {
     return 0;
 }
 
+static int take_known(void *data, sqlite3_stmt *row, struct error *err) {
+    (void)row, (void)err;
+    *(bool *)data = true;
+    return 0;
+}
+
+int state_lab_was_known(struct state *s, const char *lab_id, bool *ret, struct error *err) {
+    *ret = false;
+    return sql_run(s, SQL_LAB_WAS_KNOWN, VALUES(text(lab_id)), take_known, ret, err);
+}
+
 int state_lab_put(struct state *s, const char *name, const char *file, const char *spec, size_t spec_len,
                   const char *new_id, char id[LAB_ID_LEN + 1], struct error *err) {
     char random[LAB_ID_LEN + 1], kept[LAB_ID_LEN + 1];

@@ -45,8 +45,8 @@ static const struct meaning *meaning_of(sqlite3 *db, int result) {
 int sql_error_corrupt(const char *path, const char *cause, struct error *err) {
     error_set(err, ERR_STATE_CORRUPT, path, "%s", cause);
     return error_mend(err,
-                      "move %s and the -wal and -shm files beside it away, or restore a backup; machines are still "
-                      "found by their tags: nestor gc",
+                      "move %s and the -wal and -shm files beside it away and keep the folder labs; then restore a "
+                      "backup, or take over what runs: nestor adopt HOST --file FILE",
                       path);
 }
 

@@ -24,6 +24,8 @@
       "SELECT id, name, file, spec, created_at, updated_at, removing FROM labs WHERE name = ?1")                       \
     X(SQL_LAB_EACH, "list the labs",                                                                                   \
       "SELECT id, name, file, spec, created_at, updated_at, removing FROM labs ORDER BY name")                         \
+    X(SQL_LAB_WAS_KNOWN, "look whether a lab was ever known",                                                          \
+      "SELECT 1 FROM labs WHERE id = ?1 UNION ALL SELECT 1 FROM runs WHERE lab_id = ?1 LIMIT 1")                       \
     X(SQL_LAB_NAMES, "list the labs", "SELECT name FROM labs ORDER BY name")                                           \
     X(SQL_LAB_PUT, "record the lab",                                                                                   \
       "INSERT INTO labs (id, name, file, spec, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?5)"                \

@@ -146,3 +146,71 @@ expect_error "locl: there is no host of that name in box.yaml" "did you mean 'lo
 nestor adopt local
 expect_exit 2
 expect_error "lab.yaml" "name a lab file"
+
+begin "the database is lost, the keys are not: the lab goes on"
+write_remote box
+nestor up box.yaml --yes
+expect_exit 0
+id=$(query "SELECT id FROM labs")
+rm "$NESTOR_HOME"/state.db*
+nestor plan box.yaml
+expect_exit 3
+expect_err "warning: $NESTOR_HOME/labs/$id has the key of a lab that the database does not know: if it is up, 'nestor adopt HOST"
+nestor gc --yes
+expect_exit 0
+expect_out "Kept: $NESTOR_HOME/labs/$id, the key of a lab that the database does not know."
+nestor gc --json
+expect_exit 0
+expect_json "[.lost_labs[].lab_id] == [\"$id\"] and .orphans == []"
+nestor adopt local --file box.yaml --yes
+expect_exit 0
+nestor up box.yaml --yes
+expect_exit 0
+! grep -q warning: err || fail "it still warns"
+nestor status box --json
+expect_json '.state == "up"'
+nestor down box --yes
+expect_exit 0
+expect_gone box
+
+begin "the key of a lost lab goes with its machines, not before"
+driver=fault
+write_lab box
+write_lab crate
+nestor up box.yaml --yes
+expect_exit 0
+nestor up crate.yaml --yes
+expect_exit 0
+id=$(query "SELECT id FROM labs WHERE name = 'box'")
+query "PRAGMA foreign_keys = ON; DELETE FROM labs WHERE name = 'box';
+    DELETE FROM journal WHERE run IN (SELECT id FROM runs WHERE lab = 'box'); DELETE FROM runs WHERE lab = 'box'"
+write_faults "remove box/kvm1 io"
+nestor gc --yes
+expect_exit 4
+expect_err "error: $NESTOR_HOME/labs/$id: it stays: it has the key of machines that are still there"
+[ -e "$NESTOR_HOME/labs/$id/secret" ] || fail "the key is gone"
+rm "$NESTOR_HOME/faults"
+nestor gc --yes
+expect_exit 0
+[ ! -e "$NESTOR_HOME/labs/$id" ] || fail "the folder is still there"
+nestor status crate --json
+expect_json '.state == "up"'
+
+begin "Ctrl-C during gc ends it, and nothing more is removed"
+write_lab box
+write_lab crate
+nestor up box.yaml --yes
+nestor up crate.yaml --yes
+id=$(query "SELECT id FROM labs WHERE name = 'box'")
+query "PRAGMA foreign_keys = ON; DELETE FROM labs WHERE name = 'box'"
+for fault in "observe host?local none times=1 hold" "remove box/kvm1 none times=1 hold"; do
+    write_faults "$fault"
+    nestor_begins gc --yes
+    running=$!
+    await grep -qs times=0 "$NESTOR_HOME/faults"
+    kill -INT $running
+    ended $running
+    expect_exit 130
+    expect_error "gc: interrupted while"
+    [ -e "$NESTOR_HOME/labs/$id" ] || fail "it went on"
+done

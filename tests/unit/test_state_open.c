@@ -201,7 +201,7 @@ static void assert_corrupt(const struct state_fixture *f, const struct error *er
     assert_string_equal(err->subject, f->database);
     assert_non_null(strstr(err->cause, cause));
     assert_non_null(strstr(err->mend, f->database));
-    assert_non_null(strstr(err->mend, "nestor gc"));
+    assert_non_null(strstr(err->mend, "nestor adopt HOST --file FILE"));
 }
 
 static void text_file_is_no_database(void **state) {
@@ -341,7 +341,7 @@ static void database_cut_at_any_length_is_told_as_damaged(void **state) {
         assert_refused(f->home, &err);
         assert_int_equal(err.code, ERR_STATE_CORRUPT);
         assert_string_equal(err.subject, f->database);
-        assert_non_null(strstr(err.mend, "nestor gc"));
+        assert_non_null(strstr(err.mend, "nestor adopt HOST --file FILE"));
     }
     state_file_write(f->database, bytes, whole);
     struct error err = {0};

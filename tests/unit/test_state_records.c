@@ -239,7 +239,7 @@ static void damaged_host_parameters_are_told_as_damage(void **state) {
         assert_int_equal(err.code, ERR_STATE_CORRUPT);
         assert_string_equal(err.subject, f->database);
         assert_non_null(strstr(err.cause, "parameters of a host"));
-        assert_non_null(strstr(err.mend, "nestor gc"));
+        assert_non_null(strstr(err.mend, "nestor adopt HOST --file FILE"));
         assert_null(c);
         error_clear(&err);
     }
