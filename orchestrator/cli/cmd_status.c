@@ -29,7 +29,7 @@ static void list_lab(void *data, const struct lab_record *r) {
         return;
     }
     if (!l->n++)
-        printf("%-24s  %-25s  %s\n", "LAB", "LAST CHANGE", "FILE");
+        printf("%-24s  %-25s  %s\n", "LAB", "UPDATED", "FILE");
     time_format(r->updated_at, when);
     printf("%-24s  %s  ", r->name, when);
     print_safe(r->file, stdout);

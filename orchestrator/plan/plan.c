@@ -231,6 +231,12 @@ static const char *unproved(const struct planner *p, const struct row *row) {
     return NULL;
 }
 
+/* One that could not be made was never there. */
+static bool was_there(const struct row *row) {
+    return row->recorded && strcmp(row->recorded->status, "creating") != 0 &&
+           strcmp(row->recorded->status, "failed") != 0;
+}
+
 /* The one decision per row. *reason is a sentence fragment for "because ...". */
 static enum change decide(const struct planner *p, uint32_t r, const struct row_plan *around, const char **reason) {
     const struct row *row = &p->inv->rows[r];
@@ -246,7 +252,7 @@ static enum change decide(const struct planner *p, uint32_t r, const struct row_
         return CHANGE_REPLACE;
     }
     if (!is_there(row, around)) {
-        *reason = !row->recorded           ? "not there"
+        *reason = !was_there(row)          ? "not there"
                   : around && around->gone ? "its hypervisor is replaced"
                                            : "it has vanished";
         return CHANGE_CREATE;

@@ -54,6 +54,24 @@ for n in 1 5 10 20 30; do
     expect_up box
 done
 
+# The step that holds would do so for ten minutes; nestor is killed after one.
+begin "the disk is full while a step is under way: it is stopped"
+driver=fault
+write_lab box
+write_faults "create box/kvm2 none hold"
+export NESTOR_TEST_DISK_FULL_AT=10
+nestor up box.yaml --yes
+unset NESTOR_TEST_DISK_FULL_AT
+expect_exit 4
+expect_error "disk is full"
+expect_err "box/kvm2: create begins"
+rm "$NESTOR_HOME/faults"
+nestor up box.yaml --yes
+expect_exit 0
+expect_up box
+driver=fake
+write_lab box
+
 begin "the disk is full during a down"
 nestor up box.yaml --yes
 export NESTOR_TEST_DISK_FULL_AT=3

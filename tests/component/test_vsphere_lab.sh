@@ -60,6 +60,17 @@ target_inventory='datacenter: DC0, cluster: DC0_C0, datastore: LocalDS_0, folder
 write_vc_lab
 a_lab_comes_and_goes
 
+what="together there is room, but not for one machine on any host"
+sed 's/memory: 64MiB/memory: 5GiB/; s/count: 3, //' lab.yaml >large.yaml
+nestor up large.yaml --yes
+expect_exit 1
+expect_error "vc: a machine asks for 5GiB memory, and no host has more than 4.0GiB" "lower 'memory:'"
+sed 's/memory: 64MiB/memory: 64MiB, cpus: 3/' lab.yaml >wide.yaml
+nestor up wide.yaml --yes
+expect_exit 1
+expect_error "vc: a machine asks for 3 CPUs, and gets 2 at most" "lower 'cpus:'"
+[ "$(vm_names)" = gh-template ] || fail "something was made: $(vm_names | tr '\n' ' ')"
+
 begin "a lab of three guest hypervisors comes and goes on a bare ESXi, which never sees a clone"
 vcsim_start esx
 vcsim_template gh-template with-disk

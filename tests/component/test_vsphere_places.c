@@ -154,6 +154,8 @@ static void hosts_are_added_up(void **state) {
     assert_int_equal(all.parallel, 48);
     assert_true(all.memory_free > (uint64_t)1 << 30 && all.memory_free != UINT64_MAX);
     assert_true(all.disk_free > 0 && all.disk_free != UINT64_MAX);
+    assert_int_equal(all.machine_cpus, 2); /* of one host, not of all */
+    assert_in_range(all.machine_memory, all.memory_free / 3, all.memory_free - 1);
     MUST(f, check_into(f, &two, "set HostSystem DC0_C0_H0 runtime.inMaintenanceMode true\n"));
     assert_int_equal(two.parallel, 32);
     assert_int_equal(two.memory_free, all.memory_free / 3 * 2);
