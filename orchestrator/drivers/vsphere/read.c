@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Two, so that the next batch is on its way while the last one is being read. */
-#define ROUNDS_MAX 2
+/* So that the next batches are on their way while the last one is being read: with fewer, a machine waits for a batch to
+ * come back before its own leaves; with more, there are more round trips and nothing is faster. */
+#define ROUNDS_MAX 4
 
 struct read_item {
     struct share_item item;
