@@ -129,10 +129,11 @@ static void reads_of_many_threads_share_round_trips(void **state) {
     assert_true(reads(c) <= THREADS / 5); /* a slow machine starts its threads late */
 }
 
-/* Two rounds are under way that do not come back: what is asked for now waits for one of them. */
+/* All rounds are under way and do not come back: what is asked for now waits for one of them. */
 static void start_behind(struct vim_client *c, struct reading *first, struct context ctx) {
-    vim_server_rule(c->s, (struct vim_rule){.method = "RetrievePropertiesEx", .times = 2, .trouble = IS_SILENT});
-    for (int i = 0; i < 2; i++) {
+    vim_server_rule(c->s,
+                    (struct vim_rule){.method = "RetrievePropertiesEx", .times = READ_ROUNDS, .trouble = IS_SILENT});
+    for (int i = 0; i < READ_ROUNDS; i++) {
         start(&first[i], c, 50 + i, ctx);
         vim_server_await(c->s, "RetrievePropertiesEx", i + 1);
     }
@@ -156,7 +157,7 @@ static void await_queued(struct vim_client *c, int n) {
 
 static void same_object_is_read_for_all_who_ask(void **state) {
     struct vim_client *c = *state;
-    struct reading first[2], all[10];
+    struct reading first[READ_ROUNDS], all[10];
     struct cancel cancel;
     assert_int_equal(cancel_init(&cancel, NULL), 0);
     start_behind(c, first, (struct context){DEADLINE_NEVER, &cancel});
@@ -168,7 +169,7 @@ static void same_object_is_read_for_all_who_ask(void **state) {
         join(&all[i]);
         has_name(&all[i], 3 + i % 2);
     }
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < READ_ROUNDS; i++)
         join(&first[i]);
     cancel_destroy(&cancel);
     assert_true(reads(c) <= THREADS / 5); /* a slow machine starts its threads late */
@@ -177,7 +178,7 @@ static void same_object_is_read_for_all_who_ask(void **state) {
 static void object_that_is_gone_fails_nobody_else(void **state) {
     struct vim_client *c = *state;
     for (int old = 0; old < 2; old++) {
-        struct reading first[2], all[20];
+        struct reading first[READ_ROUNDS], all[20];
         struct cancel cancel;
         c->s->old_missing = old; /* such a server fails the whole */
         if (!old)
@@ -185,8 +186,9 @@ static void object_that_is_gone_fails_nobody_else(void **state) {
         int before = reads(c);
         assert_int_equal(cancel_init(&cancel, NULL), 0);
         vim_server_clear_rules(c->s);
-        vim_server_rule(c->s, (struct vim_rule){.method = "RetrievePropertiesEx", .times = 2, .trouble = IS_SILENT});
-        for (int i = 0; i < 2; i++) {
+        vim_server_rule(
+            c->s, (struct vim_rule){.method = "RetrievePropertiesEx", .times = READ_ROUNDS, .trouble = IS_SILENT});
+        for (int i = 0; i < READ_ROUNDS; i++) {
             start(&first[i], c, 50 + i, (struct context){DEADLINE_NEVER, &cancel});
             vim_server_await(c->s, "RetrievePropertiesEx", before + i + 1);
         }
@@ -201,10 +203,10 @@ static void object_that_is_gone_fails_nobody_else(void **state) {
             else
                 has_name(&all[i], i + 1);
         }
-        for (int i = 0; i < 2; i++)
+        for (int i = 0; i < READ_ROUNDS; i++)
             join(&first[i]);
         cancel_destroy(&cancel);
-        assert_true(reads(c) - before <= (old ? 16 : 4));
+        assert_true(reads(c) - before <= READ_ROUNDS + (old ? 14 : 2));
     }
 }
 
@@ -232,23 +234,24 @@ static void object_that_may_not_be_read_fails_nobody_else(void **state) {
 
 static void cancelled_leader_does_not_fail_the_others(void **state) {
     struct vim_client *c = *state;
-    struct reading first[2], all[5], leader;
-    struct cancel cancels[3];
-    for (int i = 0; i < 3; i++)
+    struct reading first[READ_ROUNDS], all[5], leader;
+    struct cancel cancels[READ_ROUNDS + 1];
+    for (int i = 0; i <= READ_ROUNDS; i++)
         assert_int_equal(cancel_init(&cancels[i], NULL), 0);
-    vim_server_rule(c->s, (struct vim_rule){.method = "RetrievePropertiesEx", .times = 3, .trouble = IS_SILENT});
-    for (int i = 0; i < 2; i++) { /* all rounds are taken */
+    vim_server_rule(
+        c->s, (struct vim_rule){.method = "RetrievePropertiesEx", .times = READ_ROUNDS + 1, .trouble = IS_SILENT});
+    for (int i = 0; i < READ_ROUNDS; i++) { /* all are taken */
         start(&first[i], c, 50 + i, (struct context){DEADLINE_NEVER, &cancels[i]});
         vim_server_await(c->s, "RetrievePropertiesEx", i + 1);
     }
-    start(&leader, c, 9, (struct context){DEADLINE_NEVER, &cancels[2]});
+    start(&leader, c, 9, (struct context){DEADLINE_NEVER, &cancels[READ_ROUNDS]});
     await_queued(c, 1);
     for (int i = 0; i < 5; i++)
         start(&all[i], c, i + 1, test_within(10000));
     await_queued(c, 6);
     cancel_fire(&cancels[0]); /* the leader takes the five others along, and waits with them */
-    vim_server_await(c->s, "RetrievePropertiesEx", 3);
-    cancel_fire(&cancels[2]);
+    vim_server_await(c->s, "RetrievePropertiesEx", READ_ROUNDS + 1);
+    cancel_fire(&cancels[READ_ROUNDS]);
     join(&leader);
     assert_int_equal(leader.err.code, ERR_CANCELLED);
     assert_true(leader.took < 5000);
@@ -256,19 +259,20 @@ static void cancelled_leader_does_not_fail_the_others(void **state) {
         join(&all[i]);
         has_name(&all[i], i + 1);
     }
-    assert_int_equal(reads(c), 4);
-    cancel_fire(&cancels[1]);
-    for (int i = 0; i < 2; i++) {
+    assert_int_equal(reads(c), READ_ROUNDS + 2);
+    for (int i = 1; i < READ_ROUNDS; i++)
+        cancel_fire(&cancels[i]);
+    for (int i = 0; i < READ_ROUNDS; i++) {
         join(&first[i]);
         assert_int_equal(first[i].err.code, ERR_CANCELLED);
     }
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i <= READ_ROUNDS; i++)
         cancel_destroy(&cancels[i]);
 }
 
 static void follower_leaves_when_its_own_time_is_over(void **state) {
     struct vim_client *c = *state;
-    struct reading first[2], follower, second;
+    struct reading first[READ_ROUNDS], follower, second;
     struct cancel cancel, other;
     assert_int_equal(cancel_init(&cancel, NULL), 0);
     assert_int_equal(cancel_init(&other, NULL), 0);
@@ -283,11 +287,11 @@ static void follower_leaves_when_its_own_time_is_over(void **state) {
     join(&second);
     assert_int_equal(second.err.code, ERR_CANCELLED);
     cancel_fire(&cancel);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < READ_ROUNDS; i++)
         join(&first[i]);
     cancel_destroy(&cancel);
     cancel_destroy(&other);
-    assert_int_equal(reads(c), 2); /* nobody asked for those two */
+    assert_int_equal(reads(c), READ_ROUNDS); /* nobody asked for those two */
     start(&second, c, 2, test_within(10000));
     join(&second);
     has_name(&second, 2);

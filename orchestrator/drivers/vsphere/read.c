@@ -4,10 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* So that the next batches are on their way while the last one is being read: with fewer, a machine waits for a batch to
- * come back before its own leaves; with more, there are more round trips and nothing is faster. */
-#define ROUNDS_MAX 4
-
 struct read_item {
     struct share_item item;
     const struct moref *ref;
@@ -128,7 +124,7 @@ static struct reader *reader_new(struct vim *v, const struct vim_set *set) {
     struct reader *r = xcalloc(1, sizeof *r);
     r->v = v;
     r->set = set;
-    r->share.rounds_max = ROUNDS_MAX;
+    r->share.rounds_max = READ_ROUNDS;
     r->share.wakes = &v->wakes;
     r->share.subject = vim_subject(v);
     r->share.what = "reading from the server";

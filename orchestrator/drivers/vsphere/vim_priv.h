@@ -23,6 +23,10 @@
 struct watch; /* watch.c */
 struct view;  /* bulk.c */
 
+/* Batches of single reads that may be under way at once. The next are on their way while one is being read: with fewer,
+ * a read waits for a batch to come back before its own leaves; with more, there are more round trips. */
+#define READ_ROUNDS 4
+
 /* The reads of one set. */
 struct reader {
     struct reader *next;
