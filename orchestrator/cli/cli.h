@@ -15,7 +15,7 @@ enum {
     NESTOR_DONE = 0,
     NESTOR_FAILED = 1,
     NESTOR_USAGE = 2,   /* usage or spec error */
-    NESTOR_CHANGES = 3, /* plan, gc: there is something to do */
+    NESTOR_CHANGES = 3, /* plan, gc, adopt: there is something to do */
     NESTOR_PARTLY = 4,  /* some of it is done */
     NESTOR_INTERRUPTED = 130,
 };
