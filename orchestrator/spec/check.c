@@ -436,8 +436,9 @@ void draft_check(struct resolver *r) {
 void draft_check_templates(struct resolver *r, template_check_fn *check) {
     for (size_t i = 0; i < r->nall && r->d->diags->nerrors < SPEC_ERRORS_MAX; i++) {
         const struct template_draft *t = r->all[i];
+        bool misunderstood = is_of_file(r, t) ? t->is_wrong && !t->source.text : r->d->lacks_section;
         struct error why = {0};
-        if (!t->used_here || (t->is_wrong && !t->source.text)) /* what was meant is not known */
+        if (!t->used_here || misunderstood)
             continue;
         const struct template built = template_build(r->d->scratch, t);
         if (check(&built, &why))

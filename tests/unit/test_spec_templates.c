@@ -164,6 +164,8 @@ static void nothing_is_asked_of_a_template_that_is_not_understood(void **state) 
     assert_told("lab: x\nhosts: { h: { driver: remote, url: u, password: { env: P } } }\nmachines:\n"
                 "  a: { template: t, cpus: x }\n",
                 "x:4:27: error: 'cpus' must be a whole number from 1 to 256, not 'x'\n");
+    assert_told("lab: x\ntemplats: { t: { source: d } }\nmachines: { a: { template: t } }\n",
+                "x:2:1: error: unknown key 'templats'; did you mean 'templates'?\n");
     assert_told(T("sorce: d"), "x:3:8: error: unknown key 'sorce'; did you mean 'source'?\n");
 }
 
