@@ -40,8 +40,9 @@ void image_free(struct image *image); /* NULL-safe; frees the struct too */
 int image_find(const struct template *t, struct image **ret, struct error *err) NESTOR_CHECKED;
 /* Whether there is a recipe of that name. */
 bool image_has_recipe(const char *name);
-/* Whether image_ensure has something to work with: the image, a recipe, or a source. Builds and downloads nothing.
- * ERR_NOT_FOUND names what is missing. */
+/* Whether image_ensure has something to work with: the image, a recipe, or sources, of which those that are paths must
+ * lead to regular files that can be read. Builds and downloads nothing. ERR_NOT_FOUND names what is missing; ERR_IMAGE
+ * is about a folder or a device. */
 int image_check(const struct template *t, struct error *err) NESTOR_CHECKED;
 /* image_find, and if it is missing: build by recipe, or download, or import. Progress goes to the sink. A lock file
  * lets one nestor at a time make one image; the second waits and then finds it. */

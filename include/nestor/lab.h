@@ -126,10 +126,17 @@ void diagnostics_print(const struct diagnostics *d, const char *file, struct buf
  * Input is hostile: size, depth, alias expansion and machine count are bounded, text must be UTF-8. */
 int lab_parse(const char *file, const char *text, size_t len, struct lab **ret, struct diagnostics *diags,
               struct error *err) NESTOR_CHECKED;
+/* Adds an error of another stage: its cause, and its mend as the hint. */
+void diagnostics_add(struct diagnostics *d, struct origin at, const struct error *why);
+/* Whether a template can be had, which this stage cannot know. -1 with cause and mend. */
+typedef int template_check_fn(const struct template *t, struct error *err);
 /* Reads the file ("-": standard input), then lab_parse. ERR_NOT_FOUND; ERR_IO, at once for what is no plain file;
- * ERR_CANCELLED and ERR_TIMEOUT, for standard input may have to be waited for. */
-int lab_load(const char *file, struct lab **ret, struct diagnostics *diags, const struct context *ctx,
-             struct error *err) NESTOR_CHECKED;
+ * ERR_CANCELLED and ERR_TIMEOUT, for standard input may have to be waited for.
+ * Of a file with errors no lab comes out whose templates could be checked, and yet all that is wrong is told at once:
+ * `check` (may be NULL) is then asked for the templates its machines use, and what it says is a finding too. It is not
+ * asked for those of a file without errors. */
+int lab_load(const char *file, template_check_fn *check, struct lab **ret, struct diagnostics *diags,
+             const struct context *ctx, struct error *err) NESTOR_CHECKED;
 void lab_free(struct lab *lab); /* NULL-safe */
 /* What the machines right on that host are made from that are to nest: names of templates, each once, copied to the
  * arena. */

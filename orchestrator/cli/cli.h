@@ -15,7 +15,7 @@ enum {
     NESTOR_DONE = 0,
     NESTOR_FAILED = 1,
     NESTOR_USAGE = 2,   /* usage or spec error */
-    NESTOR_CHANGES = 3, /* plan, gc: there is something to do */
+    NESTOR_CHANGES = 3, /* plan, gc, adopt: there is something to do */
     NESTOR_PARTLY = 4,  /* some of it is done */
     NESTOR_INTERRUPTED = 130,
 };
@@ -29,19 +29,29 @@ struct option_spec {
     char letter;      /* 'y': -y; 0 if none */
     enum option_type type;
     size_t offset;
-    const char *value; /* "FILE", for the help; "dot|mermaid": one of these; NULL for a flag */
+    const char *value; /* "FILE", "STARTER": completed with these; "dot|mermaid": one of these; NULL for a flag */
     const char *help;
 };
 
 /* What an argument is, for shell completion. */
-enum argument_kind { ARGUMENT_NONE, ARGUMENT_FILE, ARGUMENT_LAB, ARGUMENT_MACHINE, ARGUMENT_WORD };
+enum argument_kind {
+    ARGUMENT_NONE,
+    ARGUMENT_FILE,
+    ARGUMENT_WORD,
+    ARGUMENT_LAB, /* or its file */
+    ARGUMENT_MACHINE,
+    ARGUMENT_HOST,
+    ARGUMENT_IMAGE,
+    ARGUMENT_STARTER,
+};
 
 struct cli;
 struct cli_command {
     const char *name;
     const char *summary;   /* one line */
     const char *arguments; /* "FILE", "LAB[/MACHINE...] -- COMMAND..."; "list|rm [NAME]": the first is one of these */
-    enum argument_kind completes;      /* ARGUMENT_WORD: one of these */
+    enum argument_kind completes;      /* the first, or all if there may be any number; ARGUMENT_WORD: one of these */
+    enum argument_kind then;           /* the second */
     const struct option_spec *options; /* ends with name NULL; may be NULL */
     size_t options_size;               /* of the options struct, at most OPTIONS_MAX */
     int min_args, max_args;            /* -1: any number */

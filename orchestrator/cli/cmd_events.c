@@ -2,6 +2,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/session.h"
 #include "nestor/arena.h"
@@ -188,10 +189,16 @@ static int read_journal(struct reading *r, struct state *state, struct error *er
     return state_journal_each(state, NULL, after, 0, take_entry, r, err);
 }
 
-/* Ctrl-C is how this ends, so it is no failure. */
-static int follow(struct reading *r, struct state *state, const struct context *ctx, struct error *err) {
+/* False when following is over: after Ctrl-C, or when the reader of a pipe has gone, which poll(2) tells unasked. */
+static bool wait_for_more(const struct context *ctx) {
+    struct pollfd out = {.fd = STDOUT_FILENO};
     struct error why = {0};
-    while (somebody_reads() && context_sleep(ctx, POLL_MS, NULL, "following the journal", &why) == 0)
+    return somebody_reads() && context_poll(ctx, &out, 1, POLL_MS, NULL, "following the journal", &why) == 0;
+}
+
+/* However it ends is how it is meant to end, so it is no failure. */
+static int follow(struct reading *r, struct state *state, const struct context *ctx, struct error *err) {
+    while (wait_for_more(ctx))
         if (read_journal(r, state, err))
             return -1;
     return NESTOR_DONE;

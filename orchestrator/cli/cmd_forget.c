@@ -145,6 +145,7 @@ const struct cli_command cmd_forget = {
     .summary = "Forget a host that is gone for good, and what a lab had on it",
     .arguments = "LAB HOST",
     .completes = ARGUMENT_LAB,
+    .then = ARGUMENT_HOST,
     .options = options,
     .options_size = sizeof(struct forget_options),
     .min_args = 2,

@@ -237,6 +237,7 @@ const struct cli_command cmd_image = {
     .summary = "List, build, check or remove the images that machines are cloned from",
     .arguments = "list|build|verify|rm [NAME]",
     .completes = ARGUMENT_WORD,
+    .then = ARGUMENT_IMAGE,
     .options = options,
     .options_size = sizeof(struct image_options),
     .min_args = 1,

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/starters.h"
 #include "nestor/buffer.h"
 #include "nestor/lab.h"
 #include "ui/ui.h"
@@ -19,7 +20,7 @@ struct init_options {
     bool list;
 };
 static const struct option_spec options[] = {
-    {"template", 't', OPTION_STRING, offsetof(struct init_options, template), "NAME",
+    {"template", 't', OPTION_STRING, offsetof(struct init_options, template), "STARTER",
      "the starter to begin with (default " DEFAULT_TEMPLATE ")"},
     {"name", 'n', OPTION_STRING, offsetof(struct init_options, name), "LAB", "the lab's name (default: the starter's)"},
     {"list", 'l', OPTION_FLAG, offsetof(struct init_options, list), NULL, "show the starters there are"},
@@ -53,34 +54,36 @@ static int is_starter(const struct dirent *e) {
     return n > 5 && strcmp(e->d_name + n - 5, ".yaml") == 0;
 }
 
-/* A starter's first comment says what it is. */
-static void print_starter(const char *folder, const char *file) {
-    cleanup_free char *path = xasprintf("%s/%s", folder, file);
-    cleanup_buffer struct buffer text = {0};
-    struct error ignored = {0};
-    if (read_whole(path, &text, &ignored))
-        return;
-    printf("%-16.*s", (int)strlen(file) - 5, file);
-    const char *line = buffer_str(&text);
-    while (line[0] == '#' && (strncmp(line, "# yaml-", 7) == 0 || strcspn(line, "\n") < 3))
-        line += strcspn(line, "\n") + 1;
-    for (; line[0] == '#' && strcspn(line, "\n") > 2; line += strcspn(line, "\n") + 1)
-        printf(" %.*s", (int)strcspn(line, "\n") - 2, line + 2);
-    putchar('\n');
-}
-
-static int list_starters(struct error *err) {
+int starters_each(void (*fn)(void *data, const char *name), void *data, struct error *err) {
     cleanup_free char *folder = templates_path("labs");
     struct dirent **entries;
     int n = scandir(folder, &entries, is_starter, alphasort);
     if (n < 0)
         return error_set_errno(err, errno, folder, "cannot list the starters");
     for (int i = 0; i < n; i++) {
-        print_starter(folder, entries[i]->d_name);
+        entries[i]->d_name[strlen(entries[i]->d_name) - strlen(".yaml")] = '\0';
+        fn(data, entries[i]->d_name);
         free(entries[i]);
     }
     free(entries);
-    return NESTOR_DONE;
+    return 0;
+}
+
+/* A starter's first comment says what it is. */
+static void print_starter(void *data, const char *name) {
+    (void)data;
+    cleanup_free char *relative = xasprintf("labs/%s.yaml", name), *path = templates_path(relative);
+    cleanup_buffer struct buffer text = {0};
+    struct error ignored = {0};
+    if (read_whole(path, &text, &ignored))
+        return;
+    printf("%-16s", name);
+    const char *line = buffer_str(&text);
+    while (line[0] == '#' && (strncmp(line, "# yaml-", 7) == 0 || strcspn(line, "\n") < 3))
+        line += strcspn(line, "\n") + 1;
+    for (; line[0] == '#' && strcspn(line, "\n") > 2; line += strcspn(line, "\n") + 1)
+        printf(" %.*s", (int)strcspn(line, "\n") - 2, line + 2);
+    putchar('\n');
 }
 
 static int mend_with_starters(const char *name, struct error *err) {
@@ -154,7 +157,7 @@ static int run(struct cli *cli, const void *opts, int argc, char **argv, struct 
     const char *file = argc ? argv[0] : DEFAULT_FILE;
     cleanup_buffer struct buffer starter = {0}, text = {0};
     if (o->list)
-        return list_starters(err);
+        return starters_each(print_starter, NULL, err) ? -1 : NESTOR_DONE;
     if (o->name && !name_is_valid(o->name)) {
         error_set(err, ERR_USAGE, NULL, "'%s' cannot be the name of a lab", o->name);
         return error_mend(err, "small letters, digits and hyphens, at most 42, beginning and ending with no hyphen");

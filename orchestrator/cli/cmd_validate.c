@@ -96,6 +96,13 @@ static void tell(const struct cli *cli, const char *file, const struct lab *lab,
         print_verdict(file, lab, diags);
 }
 
+static int check_templates(const struct lab *lab, struct diagnostics *diags) {
+    cleanup_free bool *used = xcalloc(lab->ntemplates + 1, sizeof *used);
+    for (size_t i = 0; i < lab->nmachines; i++)
+        used[lab->machines[i].template] = true;
+    return templates_check(lab, used, diags, NULL);
+}
+
 /* One file. -1 only after Ctrl-C. */
 static int validate(const struct cli *cli, const char *file, json_t *json, bool *ret_valid, struct error *err) {
     struct lab *lab = NULL;
@@ -103,9 +110,7 @@ static int validate(const struct cli *cli, const char *file, json_t *json, bool 
     struct error why = {0};
     int failed = lab_file_load(cli, file, &lab, &diags, &why);
     bool read = !failed || why.code == ERR_SPEC, interrupted = failed && why.code == ERR_CANCELLED;
-    if (lab)
-        templates_check(lab, &diags);
-    *ret_valid = lab && !diags.nerrors;
+    *ret_valid = lab && check_templates(lab, &diags) == 0;
     if (interrupted)
         *err = why;
     else if (!read)

@@ -3,22 +3,21 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "cli/lab_file.h"
 #include "cli/templates.h"
 
-/* Every template the plan needs must be there or be obtainable. Each hypervisor has a step for one: it is looked at
- * once. */
+/* Every template the plan needs must be there or be obtainable. */
 static int check_templates(const struct plan *plan, struct error *err) {
     const struct lab *lab = plan->inventory->lab;
-    cleanup_free bool *seen = xcalloc(lab->ntemplates + 1, sizeof *seen);
-    for (size_t i = 0; i < plan->nsteps; i++) {
-        const struct step *s = &plan->steps[i];
-        if (s->kind != STEP_IMAGE || seen[s->template])
-            continue;
-        if (template_check(lab, s->template, err))
-            return -1;
-        seen[s->template] = true;
-    }
-    return 0;
+    cleanup_free bool *wanted = xcalloc(lab->ntemplates + 1, sizeof *wanted);
+    for (size_t i = 0; i < plan->nsteps; i++)
+        if (plan->steps[i].kind == STEP_IMAGE)
+            wanted[plan->steps[i].template] = true;
+    struct diagnostics diags = {0};
+    int failed = templates_check(lab, wanted, &diags, err);
+    lab_file_tell(lab->file, &diags);
+    diagnostics_free(&diags);
+    return failed;
 }
 
 int work_plan_up(struct session *s, struct event_sink *sink, struct plan **ret, struct error *err) {

@@ -68,7 +68,7 @@ void help_print_markdown(FILE *out) {
           "| 0 | done |\n"
           "| 1 | failed |\n"
           "| 2 | usage or lab file error |\n"
-          "| 3 | `plan`, `gc`: there is something to do |\n"
+          "| 3 | `plan`, `gc`, `adopt`: there is something to do |\n"
           "| 4 | partly done |\n"
           "| 130 | interrupted |\n",
           out);

@@ -92,13 +92,10 @@ static int be_new(struct session *s, struct error *err) {
 
 int session_from_file(struct session *s, struct cli *cli, const char *file, const char *verb, struct error *err) {
     struct diagnostics diags = {0};
-    cleanup_buffer struct buffer text = {0};
     if (open_state(s, cli, err))
         return -1;
     int failed = lab_file_load(cli, file, &s->lab, &diags, err);
-    diagnostics_print(&diags, file, &text);
-    if (diags.nerrors > 1 || (diags.n && !failed)) /* one error alone is told by err */
-        fputs(buffer_str(&text), stderr);
+    lab_file_tell(file, &diags);
     diagnostics_free(&diags);
     if (failed)
         return -1;

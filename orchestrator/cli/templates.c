@@ -1,6 +1,5 @@
 #include "cli/templates.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,25 +52,14 @@ int mend_with_images(const char *name, struct error *err) { return mend_with(tak
 
 int mend_with_recipes(const char *name, struct error *err) { return mend_with(take_recipe, name, err); }
 
-/* A template of the catalogue has no place of its own in the file: the first machine that uses it is the place. */
-static struct origin place_of(const struct lab *lab, uint32_t template) {
-    struct origin at = lab->templates[template].origin;
-    for (size_t i = 0; !at.line && i < lab->nmachines; i++)
-        if (lab->machines[i].template == template)
-            at = lab->machines[i].origin;
-    return at;
-}
-
-int template_check(const struct lab *lab, uint32_t template, struct error *err) {
-    const struct template *t = &lab->templates[template];
-    struct origin at = place_of(lab, template);
+int template_check(const struct template *t, struct error *err) {
     struct error why = {0};
     if (image_check(t, &why) == 0)
         return 0;
-    cleanup_free char *place = xasprintf("%s:%d:%d", lab->file, at.line, at.column);
     bool about_file = why.subject[0] && strcmp(why.subject, t->name) != 0;
-    /* As for validate: what the lab file names is not there, so it is the lab file that is wrong. */
-    error_set(err, why.code == ERR_NOT_FOUND ? ERR_SPEC : why.code, place, "template '%s': %s%s%s", t->name,
+    /* What the lab file names is not there, or cannot be an image: it is the lab file that is wrong. */
+    bool of_lab_file = why.code == ERR_NOT_FOUND || why.code == ERR_IMAGE;
+    error_set(err, of_lab_file ? ERR_SPEC : why.code, NULL, "template '%s': %s%s%s", t->name,
               about_file ? why.subject : "", about_file ? ": " : "", why.cause);
     error_mend(err, "%s", why.mend);
     if (!t->source)
@@ -79,22 +67,19 @@ int template_check(const struct lab *lab, uint32_t template, struct error *err) 
     return -1;
 }
 
-static void add_finding(struct diagnostics *diags, struct origin at, const struct error *why) {
-    diags->items = xrealloc(diags->items, (diags->n + 1) * sizeof *diags->items);
-    struct diagnostic *d = &diags->items[diags->n++];
-    *d = (struct diagnostic){.origin = at};
-    snprintf(d->text, sizeof d->text, "%.*s", (int)sizeof d->text - 1, why->cause);
-    snprintf(d->hint, sizeof d->hint, "%.*s", (int)sizeof d->hint - 1, why->mend);
-    diags->nerrors++;
-}
-
-void templates_check(const struct lab *lab, struct diagnostics *diags) {
-    for (uint32_t t = 0; t < lab->ntemplates; t++) {
-        bool used = false;
-        for (size_t i = 0; !used && i < lab->nmachines; i++)
-            used = lab->machines[i].template == t;
+int templates_check(const struct lab *lab, const bool *wanted, struct diagnostics *diags, struct error *err) {
+    bool failed = false;
+    for (size_t i = 0; i < lab->ntemplates; i++) {
+        const struct template *t = &lab->templates[i];
         struct error why = {0};
-        if (used && template_check(lab, t, &why))
-            add_finding(diags, place_of(lab, t), &why);
+        if (!wanted[i] || template_check(t, &why) == 0)
+            continue;
+        diagnostics_add(diags, t->origin, &why);
+        cleanup_free char *place = xasprintf("%s:%d:%d", lab->file, t->origin.line, t->origin.column);
+        error_subject(&why, place);
+        if (!failed && err)
+            *err = why;
+        failed = true;
     }
+    return failed ? -1 : 0;
 }

@@ -1,7 +1,10 @@
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "image/entry.h"
+#include "image/files.h"
 #include "image/make.h"
 #include "image/recipe.h"
 #include "image/resolved.h"
@@ -76,11 +79,28 @@ int image_find(const struct template *t, struct image **ret, struct error *err) 
     return entry_init(&e, t, err) ? -1 : find(&e, t, ret, err);
 }
 
+static int check_file(const char *path, const char *template, struct error *err) {
+    struct stamp ignored;
+    if (stamp_of(path, &ignored, err))
+        return error_mend(err, "correct the path of template '%s'", template);
+    if (access(path, R_OK) == 0)
+        return 0;
+    error_set_errno(err, errno, path, "cannot read the file");
+    return error_mend(err, "make it readable for you, or correct the path of template '%s'", template);
+}
+
+static int check_sources(const struct entry *e, const struct template *t, struct error *err) {
+    for (int i = 0; i < IMAGE_FILES; i++)
+        if (e->sources[i] && !source_is_url(e->sources[i]) && check_file(e->sources[i], t->name, err))
+            return -1;
+    return 0;
+}
+
 int image_check(const struct template *t, struct error *err) {
     cleanup_entry struct entry e = {0};
     if (t->on_host)
         return 0;
-    if (entry_init(&e, t, err))
+    if (entry_init(&e, t, err) || check_sources(&e, t, err))
         return -1;
     bool can_be_made = !entry_has_recipe(&e) || image_has_recipe(e.key);
     return can_be_made || file_exists(AT_FDCWD, e.folder) ? 0 : report_missing(&e, t->name, err);

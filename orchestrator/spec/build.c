@@ -29,25 +29,25 @@ static void build_hosts(struct lab *lab, const struct lab_draft *draft) {
     lab->nhosts = n;
 }
 
+struct template template_build(struct arena *arena, const struct template_draft *t) {
+    if (t->on_host)
+        return (struct template){.name = arena_strdup(arena, t->name.text), .on_host = true};
+    return (struct template){.name = arena_strdup(arena, t->name.text),
+                             .source = arena_strdup(arena, t->source.text),
+                             .sha256 = arena_strdup(arena, t->sha256.text),
+                             .format = template_formats[t->format.value].name,
+                             .boot = t->kernel.text ? BOOT_KERNEL : BOOT_DISK,
+                             .kernel = arena_strdup(arena, t->kernel.text),
+                             .initrd = arena_strdup(arena, t->initrd.text),
+                             .cmdline = arena_strdup(arena, t->cmdline.text),
+                             .user = arena_strdup(arena, t->user.text),
+                             .origin = t->name.at};
+}
+
 static void build_templates(struct lab *lab, const struct resolver *r) {
     struct template *templates = arena_alloc(&lab->arena, r->nall * sizeof *templates);
-    for (size_t i = 0; i < r->nall; i++) {
-        const struct template_draft *t = r->all[i];
-        if (t->on_host) {
-            templates[i] = (struct template){.name = arena_strdup(&lab->arena, t->name.text), .on_host = true};
-            continue;
-        }
-        templates[i] = (struct template){.name = arena_strdup(&lab->arena, t->name.text),
-                                         .source = arena_strdup(&lab->arena, t->source.text),
-                                         .sha256 = arena_strdup(&lab->arena, t->sha256.text),
-                                         .format = template_formats[t->format.value].name,
-                                         .boot = t->kernel.text ? BOOT_KERNEL : BOOT_DISK,
-                                         .kernel = arena_strdup(&lab->arena, t->kernel.text),
-                                         .initrd = arena_strdup(&lab->arena, t->initrd.text),
-                                         .cmdline = arena_strdup(&lab->arena, t->cmdline.text),
-                                         .user = arena_strdup(&lab->arena, t->user.text),
-                                         .origin = t->name.at};
-    }
+    for (size_t i = 0; i < r->nall; i++)
+        templates[i] = template_build(&lab->arena, r->all[i]);
     lab->templates = templates;
     lab->ntemplates = r->nall;
 }

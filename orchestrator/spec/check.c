@@ -183,6 +183,7 @@ static void check_template(struct resolver *r, struct machine_draft *m, const st
         return;
     struct template_draft *t = find_template(r, name, on_host);
     t->used = true;
+    t->used_here = t->used_here || (m->on && !on_host);
     m->template = t;
     inherit_word(&m->settings.ssh_user, &t->user);
 }
@@ -430,6 +431,19 @@ void draft_check(struct resolver *r) {
         check_collisions(r, &draft->machines);
     if (!r->d->diags->nerrors)
         warn_unused(r);
+}
+
+void draft_check_templates(struct resolver *r, template_check_fn *check) {
+    for (size_t i = 0; i < r->nall && r->d->diags->nerrors < SPEC_ERRORS_MAX; i++) {
+        const struct template_draft *t = r->all[i];
+        bool misunderstood = is_of_file(r, t) ? t->is_wrong && !t->source.text : r->d->lacks_section;
+        struct error why = {0};
+        if (!t->used_here || misunderstood)
+            continue;
+        const struct template built = template_build(r->d->scratch, t);
+        if (check(&built, &why))
+            diagnostics_add(r->d->diags, t->name.at, &why);
+    }
 }
 
 void resolver_free(struct resolver *r) {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "spec/draft.h"
 #include "spec/duration.h"
 #include "spec/limits.h"
 #include "spec/text.h"
@@ -122,6 +123,7 @@ static void tell_unknown(struct decoder *d, const struct keyset *keys, const str
     for (size_t i = 0; i < n; i++)
         names[i] = fields[i]->key;
     const char *word = text_excerpt(d->scratch, key->text, SHOWN);
+    d->lacks_section = d->lacks_section || keys == &lab_keys;
     struct diagnostic *found = spec_error(d->diags, key->origin, "unknown key '%s'", word);
     if (diagnostic_suggest(found, word, names, n))
         return;

@@ -56,6 +56,13 @@ struct diagnostic *spec_warning(struct diagnostics *d, struct origin at, const c
     return found;
 }
 
+void diagnostics_add(struct diagnostics *d, struct origin at, const struct error *why) {
+    struct diagnostic *found = spec_error(d, at, "%s", why->cause);
+    if (why->mend[0])
+        diagnostic_hint(found, "%s", why->mend);
+    diagnostics_sort(d);
+}
+
 void diagnostic_hint(struct diagnostic *found, const char *fmt, ...) {
     if (!found)
         return;

@@ -73,9 +73,11 @@ struct template_draft {
     struct number format;  /* index into template_formats */
     struct origin boot_at; /* of `boot` with a kernel; line 0: from the disk */
     struct word kernel, initrd, cmdline;
+    bool is_wrong;  /* something in its entry is, and told */
     bool on_host;   /* not of this machine: it lives on a hypervisor */
     uint32_t index; /* into struct lab's templates */
     bool used;
+    bool used_here; /* and what that runs on is known to clone from this machine's files */
 };
 extern const struct choice template_formats[];
 

@@ -17,6 +17,7 @@ struct decoder {
     const char *folder; /* where relative paths start, with its last slash; "" for the current folder */
     const struct driver *const *drivers;
     size_t ndrivers;
+    bool lacks_section;      /* a key of the lab itself is unknown: what stands under it is missing elsewhere */
     size_t nmachines;        /* machine maps decoded so far */
     struct index user_files; /* path -> text of user-data read already */
     size_t user_files_size;

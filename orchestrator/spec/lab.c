@@ -20,12 +20,17 @@ static void add_driver(void *data, const struct driver *driver) {
         all->items[all->n++] = driver;
 }
 
-int lab_parse(const char *file, const char *text, size_t len, struct lab **ret, struct diagnostics *diags,
-              struct error *err) {
+static int parse(const char *file, const char *text, size_t len, template_check_fn *check, struct lab **ret,
+                 struct diagnostics *diags, struct error *err) {
     struct drivers all = {.n = 0};
     driver_each(add_driver, &all);
     const struct driver_list list = {all.items, all.n};
-    return spec_parse(file, text, len, &list, ret, diags, err);
+    return spec_parse(file, text, len, &list, check, ret, diags, err);
+}
+
+int lab_parse(const char *file, const char *text, size_t len, struct lab **ret, struct diagnostics *diags,
+              struct error *err) {
+    return parse(file, text, len, NULL, ret, diags, err);
 }
 
 /* A person or a program at the other end may take its time. */
@@ -43,8 +48,8 @@ static int read_standard_input(size_t max, struct buffer *ret, const struct cont
     return 0;
 }
 
-int lab_load(const char *file, struct lab **ret, struct diagnostics *diags, const struct context *ctx,
-             struct error *err) {
+int lab_load(const char *file, template_check_fn *check, struct lab **ret, struct diagnostics *diags,
+             const struct context *ctx, struct error *err) {
     cleanup_buffer struct buffer text = {0};
     if (strcmp(file, "-") == 0) {
         if (read_standard_input(SPEC_FILE_MAX + 1, &text, ctx, err))
@@ -52,5 +57,5 @@ int lab_load(const char *file, struct lab **ret, struct diagnostics *diags, cons
     } else if (plain_file_read(file, SPEC_FILE_MAX + 1, &text, err)) {
         return error_mend(err, "name a lab file, or '-' for standard input; 'nestor init' makes a first one");
     }
-    return lab_parse(file, buffer_str(&text), text.len, ret, diags, err);
+    return parse(file, buffer_str(&text), text.len, check, ret, diags, err);
 }

@@ -30,18 +30,21 @@ static bool may_be_read(const char *text, size_t len, struct diagnostics *diags)
 }
 
 /* Decodes, checks and, if nothing is wrong, builds into lab. */
-static void resolve(struct decoder *d, const struct node *root, struct lab *lab) {
+static void resolve(struct decoder *d, const struct node *root, template_check_fn *check, struct lab *lab) {
     struct lab_draft draft = {0};
     struct resolver r = {.d = d, .draft = &draft};
     decode_keys(d, &lab_keys, root, NULL, &draft);
     draft_check(&r);
     if (!d->diags->nerrors)
         draft_build(&r, lab);
+    else if (check)
+        draft_check_templates(&r, check);
     resolver_free(&r);
     index_free(&d->user_files);
 }
 
-static void read_lab(const char *file, const struct driver_list *drivers, struct lab *lab, struct diagnostics *diags) {
+static void read_lab(const char *file, const struct driver_list *drivers, template_check_fn *check, struct lab *lab,
+                     struct diagnostics *diags) {
     struct arena scratch = {0};
     struct decoder d = {.scratch = &scratch,
                         .diags = diags,
@@ -55,7 +58,7 @@ static void read_lab(const char *file, const struct driver_list *drivers, struct
             spec_error(diags, root->origin, "a spec is a map of keys and values, not %s", node_kind_name(root)),
             "its first line is 'lab: NAME'");
     else if (root)
-        resolve(&d, root, lab);
+        resolve(&d, root, check, lab);
     arena_free(&scratch);
 }
 
@@ -73,13 +76,13 @@ static int refuse(const char *file, const struct diagnostics *diags, struct erro
     return first->hint[0] ? error_mend(err, "%s", first->hint) : -1;
 }
 
-int spec_parse(const char *file, const char *text, size_t len, const struct driver_list *drivers, struct lab **ret,
-               struct diagnostics *diags, struct error *err) {
+int spec_parse(const char *file, const char *text, size_t len, const struct driver_list *drivers,
+               template_check_fn *check, struct lab **ret, struct diagnostics *diags, struct error *err) {
     struct lab *lab = xcalloc(1, sizeof *lab);
     lab->file = arena_strdup(&lab->arena, file);
     lab->text = arena_strndup(&lab->arena, text, len);
     lab->text_len = len;
-    read_lab(file, drivers, lab, diags);
+    read_lab(file, drivers, check, lab, diags);
     diagnostics_sort(diags);
     if (diags->nerrors) {
         lab_free(lab);

@@ -1,4 +1,4 @@
-/* lab_parse with the drivers named by the caller, so that tests do not hang on what this build can drive. */
+/* lab_load of a text, with the drivers named by the caller, so that tests do not hang on what this build can drive. */
 #ifndef NESTOR_SPEC_PARSE_H
 #define NESTOR_SPEC_PARSE_H
 
@@ -9,7 +9,7 @@ struct driver_list {
     const struct driver *const *items;
     size_t n;
 };
-int spec_parse(const char *file, const char *text, size_t len, const struct driver_list *drivers, struct lab **ret,
-               struct diagnostics *diags, struct error *err) NESTOR_CHECKED;
+int spec_parse(const char *file, const char *text, size_t len, const struct driver_list *drivers,
+               template_check_fn *check, struct lab **ret, struct diagnostics *diags, struct error *err) NESTOR_CHECKED;
 
 #endif

@@ -16,6 +16,11 @@ void resolver_free(struct resolver *r);
 
 /* Fills in what the draft leaves open and tells every broken rule. */
 void draft_check(struct resolver *r);
+/* Tells what check says of the templates that machines use; of none that the file may say more of than was understood.
+ */
+void draft_check_templates(struct resolver *r, template_check_fn *check);
+/* What a draft describes; its texts are copied into the arena. */
+struct template template_build(struct arena *arena, const struct template_draft *t);
 /* Fills lab, whose arena is ready, from a draft that was checked without an error. */
 void draft_build(const struct resolver *r, struct lab *lab);
 

@@ -138,11 +138,13 @@ static void check_template(struct decoder *d, struct template_draft *t) {
 static void decode_template(struct decoder *d, const struct entry *entry, void *data) {
     struct lab_draft *lab = data;
     struct template_draft *t = &lab->templates[lab->ntemplates++];
+    size_t nerrors = d->diags->nerrors;
     t->name = (struct word){entry->key->text, entry->key->origin};
-    if (!entry_is_map(d, entry))
-        return;
-    decode_keys(d, &template_keys, entry->value, entry, t);
-    check_template(d, t);
+    if (entry_is_map(d, entry)) {
+        decode_keys(d, &template_keys, entry->value, entry, t);
+        check_template(d, t);
+    }
+    t->is_wrong = d->diags->nerrors > nerrors;
 }
 
 void decode_templates(struct decoder *d, const struct field *field, const struct entry *entry, void *slot) {

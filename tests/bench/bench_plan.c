@@ -8,7 +8,7 @@ struct bench_plan bench_plan_load(const char *file) {
     struct diagnostics findings = {0};
     struct error err = {0};
     struct context ctx = {.deadline = DEADLINE_NEVER};
-    if (lab_load(file, &b.lab, &findings, &ctx, &err) ||
+    if (lab_load(file, NULL, &b.lab, &findings, &ctx, &err) ||
         inventory_build("0000000000000000", b.lab->name, b.lab, NULL, &b.inventory, &err) ||
         plan_up(b.inventory, &b.plan, &err)) {
         fprintf(stderr, "%s: %s\n", err.subject, err.cause);

@@ -39,5 +39,12 @@ has "$out" "One guest hypervisor with two guests inside"
 NESTOR_TEMPLATES=/nowhere run 2 init y.yaml
 has "$err" "mend: there are none in /nowhere/labs: NESTOR_TEMPLATES names the folder"
 
+# Nothing in the file speaks of the lab by another name, or of another file.
+for file in "$NESTOR_TEMPLATES"/labs/*.yaml; do
+    starter=$(basename "$file" .yaml)
+    run 0 init "own-$starter.yaml" --template "$starter" --name zz
+    is "$(sed 1d "own-$starter.yaml" | grep -E "$starter/|${starter}[.]yaml|^lab:")" "lab: zz"
+done
+
 run 0 init -q quiet.yaml
 is "$out" ""

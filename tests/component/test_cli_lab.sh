@@ -43,6 +43,10 @@ has "$err" "mend: did you mean 'one'?"
 run 1 events one/kvm1 --follow
 has "$err" "mend: did you mean 'one'?"
 
+# It ends when nobody reads any more, even if nothing happens after that.
+{ got=0 && timeout 60 "$nestor" events --follow --limit 1 2>err || got=$? && echo $got >code; } | head -1 >first
+is "$(cat code) $(wc -l <first) $(cat err)" "0 1 "
+
 # What happens while it follows is told; Ctrl-C ends it without fault.
 "$nestor" events two --follow --limit 1 >follow 2>/dev/null &
 follower=$!

@@ -163,6 +163,35 @@ static void a_kernel_of_its_own_is_taken_along(void **state) {
     image_free(image);
 }
 
+/* Kernel and initrd as well; before anything is made. */
+static void only_a_file_that_can_be_read_can_become_an_image(void **state) {
+    (void)state;
+    char sum[65];
+    cleanup_free char *disk = write_disk("check.qcow2", 1, sum), *folder = image_fixture_path("home");
+    const struct {
+        const char *source, *kernel, *subject;
+    } cases[] = {{folder, NULL, folder}, {"/dev/zero", NULL, "/dev/zero"}, {disk, folder, folder}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct template t = image_template("check");
+        struct error err = {0};
+        t.source = cases[i].source;
+        t.kernel = cases[i].kernel;
+        t.boot = t.kernel ? BOOT_KERNEL : BOOT_DISK;
+        assert_int_equal(image_check(&t, &err), -1);
+        image_assert_error(&err, ERR_IMAGE, cases[i].subject, "is not a regular file",
+                           "correct the path of template 'check'");
+    }
+    struct template t = image_template("check");
+    struct error err = {0};
+    t.source = disk;
+    assert_int_equal(image_check(&t, &err), 0);
+    assert_int_equal(chmod(disk, 0), 0);
+    if (access(disk, R_OK) == 0) /* root may read everything */
+        return;
+    assert_int_equal(image_check(&t, &err), -1);
+    image_assert_error(&err, ERR_IO, disk, "cannot read the file: Permission denied", "make it readable for you");
+}
+
 static void what_is_not_the_format_it_is_said_to_be_is_refused(void **state) {
     (void)state;
     char sum[65];
@@ -347,6 +376,7 @@ int main(void) {
         cmocka_unit_test(a_missing_file_is_named),
         cmocka_unit_test(one_name_for_two_files_is_two_images),
         cmocka_unit_test(a_kernel_of_its_own_is_taken_along),
+        cmocka_unit_test(only_a_file_that_can_be_read_can_become_an_image),
         cmocka_unit_test(what_is_not_the_format_it_is_said_to_be_is_refused),
         cmocka_unit_test(an_image_with_a_backing_file_never_gets_in),
         cmocka_unit_test(images_by_qemu_img_are_accepted),

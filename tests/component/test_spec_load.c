@@ -52,7 +52,7 @@ static void write_file(const struct fixture *f, const char *name, const char *te
 
 static int load(struct fixture *f, const char *name) {
     cleanup_free char *path = path_of(f, name);
-    return lab_load(path, &f->lab, &f->diags, &any_time, &f->err);
+    return lab_load(path, NULL, &f->lab, &f->diags, &any_time, &f->err);
 }
 
 static int load_text(struct fixture *f, const char *text) {
@@ -105,7 +105,7 @@ static void only_a_plain_file_is_opened(void **state) {
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         error_clear(&f->err);
-        assert_int_equal(lab_load(cases[i].path, &f->lab, &f->diags, &any_time, &f->err), -1);
+        assert_int_equal(lab_load(cases[i].path, NULL, &f->lab, &f->diags, &any_time, &f->err), -1);
         assert_int_equal(f->err.code, ERR_IO);
         assert_string_equal(f->err.subject, cases[i].path);
         assert_string_equal(f->err.cause, cases[i].cause);
@@ -118,7 +118,7 @@ static void only_a_plain_file_is_opened(void **state) {
 static int load_from(struct fixture *f, int input, const struct context *ctx) {
     int saved = dup(STDIN_FILENO);
     dup2(input, STDIN_FILENO);
-    int failed = lab_load("-", &f->lab, &f->diags, ctx, &f->err);
+    int failed = lab_load("-", NULL, &f->lab, &f->diags, ctx, &f->err);
     dup2(saved, STDIN_FILENO);
     close(saved);
     return failed;

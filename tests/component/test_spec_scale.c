@@ -21,7 +21,7 @@ static int64_t parse_ms(const struct buffer *text, size_t machines) {
     struct diagnostics diags = {0};
     struct error err = {0};
     int64_t start = used_ms();
-    int failed = spec_parse("x.yaml", text->data, text->len, &spec_test_drivers, &lab, &diags, &err);
+    int failed = spec_parse("x.yaml", text->data, text->len, &spec_test_drivers, NULL, &lab, &diags, &err);
     int64_t took = used_ms() - start;
     assert_int_equal(failed, machines ? 0 : -1);
     if (machines)

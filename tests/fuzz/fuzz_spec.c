@@ -87,7 +87,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size) {
     struct diagnostics diags = {0};
     struct error err = {0};
     struct lab *lab = NULL;
-    if (spec_parse("fuzz.yaml", (const char *)data, size, &drivers, &lab, &diags, &err) == 0) {
+    if (spec_parse("fuzz.yaml", (const char *)data, size, &drivers, NULL, &lab, &diags, &err) == 0) {
         MUST(diags.nerrors == 0 && err.code == ERR_NONE);
         check_lab(lab);
     } else {

@@ -40,7 +40,7 @@ static const struct driver *const list[] = {&drivers[0], &drivers[1], &drivers[2
 const struct driver_list spec_test_drivers = {list, sizeof list / sizeof *list};
 
 static int parse(const char *text, size_t len, struct lab **ret, struct diagnostics *diags, struct error *err) {
-    return spec_parse("labs/x.yaml", text, len, &spec_test_drivers, ret, diags, err);
+    return spec_parse("labs/x.yaml", text, len, &spec_test_drivers, NULL, ret, diags, err);
 }
 
 static void check_findings(const struct diagnostics *diags, const char *const *findings, size_t n) {

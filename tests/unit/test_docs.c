@@ -91,6 +91,12 @@ static void every_error_code_is_documented(void **state) {
     assert_int_equal(count_rows(text), ERR_MAX);
 }
 
+static bool in_row(const char *text, const char *row, const char *word) {
+    const char *line = strstr(text, row);
+    cleanup_free char *whole = line ? xstrndup(line + 1, strcspn(line + 1, "\n")) : NULL;
+    return whole && strstr(whole, word);
+}
+
 static void every_exit_status_is_documented(void **state) {
     (void)state;
     static const int statuses[] = {NESTOR_DONE,    NESTOR_FAILED, NESTOR_USAGE,
@@ -100,6 +106,12 @@ static void every_exit_status_is_documented(void **state) {
         cleanup_free char *row = xasprintf("\n| %d | ", statuses[i]);
         if (!strstr(errors, row) || !strstr(cli, row))
             fail_msg("docs/errors.md or docs/cli.md lacks the exit status %d", statuses[i]);
+    }
+    for (const struct cli_command *const *c = commands; *c; c++) {
+        cleanup_free char *name = xasprintf("`%s`", (*c)->name);
+        bool says_so = (*c)->details && strstr((*c)->details, "with 3");
+        if (says_so && (!in_row(errors, "\n| 3 | ", name) || !in_row(cli, "\n| 3 | ", name)))
+            fail_msg("docs/errors.md or docs/cli.md does not name %s for the exit status 3", name);
     }
 }
 

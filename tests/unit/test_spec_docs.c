@@ -134,7 +134,7 @@ static void examples_do_what_is_said(void **state) {
         cleanup_buffer struct buffer got = {0};
         struct diagnostics diags = {0};
         struct lab *lab = NULL;
-        int failed = spec_parse("lab.yaml", example, strlen(example), &spec_test_drivers, &lab, &diags, NULL);
+        int failed = spec_parse("lab.yaml", example, strlen(example), &spec_test_drivers, NULL, &lab, &diags, NULL);
         diagnostics_print(&diags, "lab.yaml", &got);
         assert_string_equal(buffer_str(&got), wanted);
         good += !failed;

@@ -204,7 +204,7 @@ static void too_many_findings(void **state) {
         buffer_printf(&text, "key%d: 1\n", i);
     struct lab *lab = NULL;
     struct diagnostics diags = {0};
-    assert_int_equal(spec_parse("x", buffer_str(&text), text.len, &spec_test_drivers, &lab, &diags, NULL), -1);
+    assert_int_equal(spec_parse("x", buffer_str(&text), text.len, &spec_test_drivers, NULL, &lab, &diags, NULL), -1);
     assert_int_equal(diags.n, 1000);
     assert_int_equal(diags.nerrors, 1000);
     assert_string_equal(diags.items[998].text, "unknown key 'key998'");

@@ -196,7 +196,7 @@ static void levels_are_limited(void **state) {
     struct lab *lab = NULL;
     struct diagnostics diags = {0};
     struct error err = {0};
-    assert_int_equal(spec_parse("x", buffer_str(&text), text.len, &spec_test_drivers, &lab, &diags, &err), -1);
+    assert_int_equal(spec_parse("x", buffer_str(&text), text.len, &spec_test_drivers, NULL, &lab, &diags, &err), -1);
     assert_string_equal(err.cause, "machines stand in each other more than 32 levels deep");
     assert_int_equal(diags.nerrors, 1);
     diagnostics_free(&diags);

@@ -127,6 +127,48 @@ static void an_unused_template_is_a_warning(void **state) {
     lab_free(lab);
 }
 
+static int nothing_is_there(const struct template *t, struct error *err) {
+    error_set(err, ERR_NOT_FOUND, NULL, "no %s%s%s", t->name, t->source ? " at " : "", t->source ? t->source : "");
+    return error_mend(err, "look for it");
+}
+
+static void assert_told(const char *text, const char *findings) {
+    struct lab *lab = NULL;
+    struct diagnostics diags = {0};
+    cleanup_buffer struct buffer got = {0};
+    int failed = spec_parse("x", text, strlen(text), &spec_test_drivers, nothing_is_there, &lab, &diags, NULL);
+    diagnostics_print(&diags, "x", &got);
+    assert_string_equal(buffer_str(&got), findings);
+    assert_int_equal(failed, findings[0] ? -1 : 0);
+    lab_free(lab);
+    diagnostics_free(&diags);
+}
+
+/* Not of a right one: what its machines have been made from may be gone since. */
+static void templates_of_a_wrong_file_are_told_with_its_other_errors(void **state) {
+    (void)state;
+    assert_told("lab: x\nmachines:\n  a: { template: t }\n", "");
+    assert_told("lab: x\ntemplates: { own: { source: d, formt: raw }, spare: { source: d } }\nmachines:\n"
+                "  a: { template: t }\n  b: { template: own, cpus: x }\n  c: { template: t }\n",
+                "x:2:14: error: no own at d; look for it\n"
+                "x:2:32: error: unknown key 'formt'; did you mean 'format'?\n"
+                "x:4:18: error: no t; look for it\n"
+                "x:5:29: error: 'cpus' must be a whole number from 1 to 256, not 'x'\n");
+}
+
+/* One error makes no others: the template may be the hypervisor's, and its entry was meant to have a source. */
+static void nothing_is_asked_of_a_template_that_is_not_understood(void **state) {
+    (void)state;
+    assert_told("lab: x\nhosts: { h: { driver: remte } }\nmachines:\n  a: { template: t }\n",
+                "x:2:23: error: 'driver' cannot be 'remte': there is no such driver; did you mean 'remote'?\n");
+    assert_told("lab: x\nhosts: { h: { driver: remote, url: u, password: { env: P } } }\nmachines:\n"
+                "  a: { template: t, cpus: x }\n",
+                "x:4:27: error: 'cpus' must be a whole number from 1 to 256, not 'x'\n");
+    assert_told("lab: x\ntemplats: { t: { source: d } }\nmachines: { a: { template: t } }\n",
+                "x:2:1: error: unknown key 'templats'; did you mean 'templates'?\n");
+    assert_told(T("sorce: d"), "x:3:8: error: unknown key 'sorce'; did you mean 'source'?\n");
+}
+
 static void user_data_text(void **state) {
     (void)state;
     struct lab *lab = spec_good("lab: x\nmachines:\n  a:\n    template: t\n    user-data: |\n      #cloud-config\n"
@@ -168,11 +210,18 @@ static void bad_user_data(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sources),        cmocka_unit_test(checksums),
-        cmocka_unit_test(schemes),        cmocka_unit_test(kernel_boot),
-        cmocka_unit_test(without_source), cmocka_unit_test(an_unused_template_is_a_warning),
-        cmocka_unit_test(user_data_text), cmocka_unit_test(user_data_cloud_init_would_ignore_is_refused),
-        cmocka_unit_test(bad_user_data),  cmocka_unit_test(logins_in_urls_are_refused),
+        cmocka_unit_test(sources),
+        cmocka_unit_test(checksums),
+        cmocka_unit_test(schemes),
+        cmocka_unit_test(kernel_boot),
+        cmocka_unit_test(without_source),
+        cmocka_unit_test(an_unused_template_is_a_warning),
+        cmocka_unit_test(user_data_text),
+        cmocka_unit_test(user_data_cloud_init_would_ignore_is_refused),
+        cmocka_unit_test(bad_user_data),
+        cmocka_unit_test(logins_in_urls_are_refused),
+        cmocka_unit_test(templates_of_a_wrong_file_are_told_with_its_other_errors),
+        cmocka_unit_test(nothing_is_asked_of_a_template_that_is_not_understood),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
