@@ -246,7 +246,7 @@ static struct lab *read_with_real_drivers(const char *name, const char *text) {
     struct diagnostics diags = {0};
     struct error err = {0};
     cleanup_buffer struct buffer findings = {0};
-    int failed = spec_parse(name, text, strlen(text), &drivers, &lab, &diags, &err);
+    int failed = spec_parse(name, text, strlen(text), &drivers, NULL, &lab, &diags, &err);
     diagnostics_print(&diags, name, &findings);
     assert_string_equal(buffer_str(&findings), "");
     assert_int_equal(failed, 0);
