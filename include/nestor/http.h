@@ -35,7 +35,8 @@ struct http_config {
     struct access *access; /* connections are dialled through it (transport.h) */
     const char *dial_host; /* connect there instead of to the URL's host: a machine inside a lab; NULL */
     uint16_t dial_port;
-    uint32_t connections; /* most at once; 0: 64. One that often answers within 10 ms gets 8, which keep it busy */
+    uint32_t connections; /* most at once; 0: 64. One of whose replies one in eight comes within 10 ms
+                           * gets 8, which keep it busy */
     size_t max_reply;     /* bytes of one body; 0: 64 MiB. More is ERR_PROTOCOL, found while it comes */
 };
 

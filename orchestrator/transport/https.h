@@ -140,6 +140,7 @@ struct http {
     struct https_pool pool;
     atomic_ulong exchanges;
     _Atomic uint64_t pace; /* a bit for each of the last 64 replies: it came at once */
+    atomic_uint replies;   /* all so far */
 };
 
 #endif

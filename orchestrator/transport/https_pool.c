@@ -12,7 +12,8 @@
 #define SWEEP_MS 1000
 #define FEW 8           /* are enough */
 #define AT_ONCE_MS 10   /* for one whose replies take less than this */
-#define QUICK_REPLIES 8 /* of the last 64; the others may have waited for a turn there */
+#define QUICK_SHARE 8   /* one reply of so many is quick; the others may have waited for a turn there */
+#define PACE_REPLIES 64 /* the last ones, a bit each */
 
 /* On the stack of the thread that waits. */
 struct https_turn {
@@ -35,7 +36,8 @@ static void push(struct https_connection **list, struct https_connection *c) {
 
 /* How many are of use at the same time. */
 static uint32_t enough(struct http *h) {
-    bool quick = __builtin_popcountll(atomic_load(&h->pace)) >= QUICK_REPLIES;
+    unsigned seen = atomic_load(&h->replies), of = seen < PACE_REPLIES ? seen : PACE_REPLIES;
+    bool quick = of && (unsigned)__builtin_popcountll(atomic_load(&h->pace)) * QUICK_SHARE >= of;
     return quick && h->pool.max > FEW ? FEW : h->pool.max;
 }
 
@@ -155,6 +157,7 @@ void https_pool_note(struct http *h, int64_t took_ms) {
     uint64_t before = atomic_load(&h->pace);
     while (!atomic_compare_exchange_weak(&h->pace, &before, before << 1 | (took_ms < AT_ONCE_MS)))
         continue;
+    atomic_fetch_add(&h->replies, 1);
 }
 
 uint32_t https_pool_at_once(struct http *h) {

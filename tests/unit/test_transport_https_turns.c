@@ -214,6 +214,20 @@ static void a_few_quick_replies_among_slow_ones_do_not_count(void **state) {
     http_close(h);
 }
 
+/* Else all that is begun after a few replies would open a connection of its own. */
+static void the_first_replies_of_a_session_count_already(void **state) {
+    (void)state;
+    struct http *h = open_pool_of(64);
+    assert_int_equal(http_at_once(h), 64);
+    answer_in(h, 3, 1);
+    assert_int_equal(http_at_once(h), 8);
+    answer_in(h, 300, 7);
+    assert_int_equal(http_at_once(h), 8);
+    answer_in(h, 300, 1);
+    assert_int_equal(http_at_once(h), 64);
+    http_close(h);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(connections_are_made_up_to_the_number_and_used_again),
@@ -223,6 +237,7 @@ int main(void) {
         cmocka_unit_test(a_server_that_answers_at_once_gets_a_few_connections),
         cmocka_unit_test(one_that_takes_its_time_gets_all_of_them),
         cmocka_unit_test(a_few_quick_replies_among_slow_ones_do_not_count),
+        cmocka_unit_test(the_first_replies_of_a_session_count_already),
         cmocka_unit_test(a_connection_given_to_someone_who_leaves_is_not_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
