@@ -211,8 +211,8 @@ static int status_of_signal(const char *name) {
     return 255; /* as ssh(1) does for what has no status */
 }
 
-/* A server need not say how a command ended (RFC 4254, 6.10); OpenSSH and Dropbear do, unless the whole connection ends.
- * libssh2 1.10 has 0 for one that said nothing, and does not tell the two apart. */
+/* A server need not say how a command ended (RFC 4254, 6.10); OpenSSH and Dropbear do, unless the whole connection
+ * ends. libssh2 1.10 has 0 for one that said nothing, and does not tell the two apart. */
 static int exit_status(LIBSSH2_CHANNEL *channel, LIBSSH2_SESSION *session) {
     char *name = NULL;
     libssh2_channel_get_exit_signal(channel, &name, NULL, NULL, NULL, NULL, NULL);
