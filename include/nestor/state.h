@@ -28,13 +28,13 @@
 
 struct state;
 
-#define STATE_FILE "state.db"
-
 /* Where nestor keeps things: $NESTOR_HOME, else $XDG_STATE_HOME/nestor, else ~/.local/state/nestor; the cache is
  * $NESTOR_HOME/cache, else $XDG_CACHE_HOME/nestor, else ~/.cache/nestor. Created 0700 on first use. Absolute;
  * static storage, set on first call (call once before threads start). NULL only with err. */
 const char *nestor_home(struct error *err);
 const char *nestor_cache(struct error *err);
+/* Whether there is a database in nestor_home. Makes nothing. */
+bool nestor_has_state(void);
 
 /* Opens home/state.db, made if it is not there (home must be), and migrates it. `cancel`, borrowed as long as the state
  * is open, ends a wait for another writer early (ERR_CANCELLED), but in state_begin; NULL: nothing does. */

@@ -320,24 +320,9 @@ static int print_lab(void *data, const struct lab_record *lab, const struct lab_
     return 0;
 }
 
-/* As nestor_home, which would make the folder: who only presses a key makes nothing. No database, no names. */
-static bool has_database(void) {
-    static const struct {
-        const char *variable, *below;
-    } places[] = {{"NESTOR_HOME", ""}, {"XDG_STATE_HOME", "/nestor"}, {"HOME", "/.local/state/nestor"}};
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-        const char *value = getenv(places[i].variable);
-        if (!value || !*value || (i && *value != '/'))
-            continue;
-        cleanup_free char *database = xasprintf("%s%s/" STATE_FILE, value, places[i].below);
-        return file_exists(AT_FDCWD, database);
-    }
-    return false;
-}
-
 static int print_recorded(enum argument_kind kind, struct error *err) {
     struct state *state = NULL;
-    if (!has_database())
+    if (!nestor_has_state()) /* a TAB makes no folder and no database */
         return 0;
     const char *home = nestor_home(err);
     if (!home || state_open(home, NULL, &state, err))
@@ -365,7 +350,7 @@ static int write_machines(struct error *err) { return print_recorded(ARGUMENT_MA
 
 static int write_hosts(struct error *err) { return print_recorded(ARGUMENT_HOST, err); }
 
-static int write_images(struct error *err) { return has_database() ? image_list(print_image, NULL, err) : 0; }
+static int write_images(struct error *err) { return nestor_has_state() ? image_list(print_image, NULL, err) : 0; }
 
 static int write_starters(struct error *err) { return starters_each(print_name, NULL, err); }
 

@@ -112,8 +112,7 @@ static void check_state(struct doctor *d) {
     struct error why = {0};
     struct state *state = NULL;
     const char *home = nestor_home(&why);
-    cleanup_free char *database = home ? xasprintf("%s/" STATE_FILE, home) : NULL;
-    if (home && access(database, F_OK) != 0 && errno == ENOENT)
+    if (home && !nestor_has_state())
         tell(d, OK, "state", NULL, "no database yet: the first lab makes it");
     else if (!home || state_open(home, &d->cli->cancel, &state, &why))
         tell_error(d, FAIL, "state", &why);

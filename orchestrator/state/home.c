@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "nestor/file.h"
 #include "state/state_priv.h"
 
 /* The XDG Base Directory Specification: where state and caches go, and that a relative value is to be ignored. */
@@ -71,9 +72,19 @@ static int make_folders(char *path, struct error *err) {
     return error_mend(err, "set NESTOR_HOME to a folder you can write to");
 }
 
-int folder_find(bool cache, char **ret, struct error *err) {
+static char *folder_path(bool cache, struct error *err) {
     const char *home = set_variable("NESTOR_HOME");
-    cleanup_free char *path = home ? from_nestor_home(home, places[cache].below_home, err) : from_user(cache, err);
+    return home ? from_nestor_home(home, places[cache].below_home, err) : from_user(cache, err);
+}
+
+bool nestor_has_state(void) {
+    cleanup_free char *home = folder_path(false, NULL);
+    cleanup_free char *database = home ? xasprintf("%s/" STATE_FILE, home) : NULL;
+    return database && file_exists(AT_FDCWD, database);
+}
+
+int folder_find(bool cache, char **ret, struct error *err) {
+    cleanup_free char *path = folder_path(cache, err);
     if (!path || make_folders(path, err))
         return -1;
     *ret = steal_ptr(&path);

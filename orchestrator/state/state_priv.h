@@ -15,6 +15,8 @@
 #include "nestor/state.h"
 #include "state/statements.h"
 
+#define STATE_FILE "state.db"
+
 enum sql {
 #define X(symbol, purpose, text) symbol,
     STATEMENTS(X)

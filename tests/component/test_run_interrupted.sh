@@ -134,30 +134,16 @@ write_lab box
 nestor up box.yaml --yes
 expect_exit 0
 for command in "status box --json" "plan box.yaml" "graph box" "up box.yaml --yes"; do
-    write_faults "observe box/kvm1 none times=1 hold"
     # shellcheck disable=SC2086 # words
-    nestor_begins $command
-    running=$!
-    await grep -qs times=0 "$NESTOR_HOME/faults"
-    kill -INT $running
-    ended $running
-    expect_exit 130
+    interrupted_at "observe box/kvm1 none hold" $command
     expect_error "box: interrupted while asking its hypervisors"
     [ ! -s out ] || fail "$command says something all the same"
 done
-rm "$NESTOR_HOME/faults"
 
 begin "SIGINT during doctor is no finding"
 write_lab box
-write_faults "check ** none times=1 hold"
-nestor_begins doctor box.yaml --json
-running=$!
-await grep -qs times=0 "$NESTOR_HOME/faults"
-kill -INT $running
-ended $running
-expect_exit 130
+interrupted_at "check ** none hold" doctor box.yaml --json
 expect_error "doctor: interrupted while looking"
-rm "$NESTOR_HOME/faults"
 
 begin "SIGINT while another process writes to the database"
 write_lab box
@@ -172,19 +158,10 @@ await sh -c "! sqlite3 '$NESTOR_HOME/state.db' 'BEGIN IMMEDIATE; ROLLBACK' 2>/de
 began=$(date +%s)
 until grep -qs "interrupted before it could" err; do # else it was still looking at the lab
     [ $(($(date +%s) - began)) -lt 30 ] || fail "it does not come to writing"
-    write_faults "observe host?local none times=1"
-    nestor_begins down box --yes
-    running=$!
-    await grep -qs times=0 "$NESTOR_HOME/faults"
-    kill -INT $running
-    signalled=$(date +%s)
-    ended $running
-    expect_exit 130
-    [ $(($(date +%s) - signalled)) -lt 8 ] || fail "it waited to the end"
+    interrupted_at "observe host?local none" down box --yes
 done
 expect_error "state.db: interrupted before it could mark the lab as being removed: process "
 exec 8>&-
-rm "$NESTOR_HOME/faults"
 nestor down box --yes
 expect_exit 0
 

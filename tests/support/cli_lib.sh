@@ -112,6 +112,20 @@ heeds_signals() {
     grep -qsFx "$program" "/proc/$1/comm" && grep -q '^SigCgt:.*[2367abef]$' "/proc/$1/status"
 }
 
+# interrupted_at FAULT COMMAND...: nestor gets a SIGINT as soon as that fault has come, which is used up then; what it
+# leaves is as of `nestor`.
+interrupted_at() {
+    write_faults "$1 times=1"
+    shift
+    nestor_begins "$@"
+    running=$!
+    await grep -qs times=0 "$NESTOR_HOME/faults"
+    kill -INT $running
+    ended $running
+    rm "$NESTOR_HOME/faults"
+    expect_exit 130
+}
+
 # ended PID: waits for the background process; $status, out and err are what it leaves.
 ended() {
     wait "$1" 2>/dev/null
