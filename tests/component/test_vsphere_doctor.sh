@@ -2,19 +2,13 @@
 # What doctor and up say of the port group that guest hypervisors come to, when the lab file leaves it to their template.
 . "$NESTOR_SOURCE_DIR/tests/support/cli_lib.sh"
 . "$NESTOR_SOURCE_DIR/tests/support/vcsim_lib.sh"
-export VC_PASSWORD="$vcsim_password"
 
 # write_lab NESTING: course.yaml
 write_lab() {
     cat >course.yaml <<END
 lab: course
 hosts:
-  vc:
-    driver: vsphere
-    url: $proxy_url
-    username: $vcsim_user
-    password: { env: VC_PASSWORD }
-    tls: { thumbprint: "$proxy_thumbprint" }
+$(vcsim_host "$proxy_url" "$proxy_thumbprint")
 machines: { gh: { host: vc, template: gh-template, count: 3, memory: 64MiB, nesting: $1, ready: running } }
 END
 }

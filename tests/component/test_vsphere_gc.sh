@@ -3,19 +3,13 @@
 # removed, through whichever host entry that server is asked; those of labs that live are left alone.
 . "$NESTOR_SOURCE_DIR/tests/support/cli_lib.sh"
 . "$NESTOR_SOURCE_DIR/tests/support/vcsim_lib.sh"
-export VC_PASSWORD="$vcsim_password"
 
 # lab NAME INVENTORY [URL THUMBPRINT]: NAME.yaml, one machine.
 lab() {
     cat >"$1.yaml" <<END
 lab: $1
 hosts:
-  vc:
-    driver: vsphere
-    url: ${3:-$vcsim_url}
-    username: $vcsim_user
-    password: { env: VC_PASSWORD }
-    tls: { thumbprint: "${4:-$vcsim_thumbprint}" }
+$(vcsim_host "${3:-$vcsim_url}" "${4:-$vcsim_thumbprint}")
     inventory: { $2 }
 machines: { vm: { host: vc, template: gh-template, memory: 64MiB, ready: running } }
 END

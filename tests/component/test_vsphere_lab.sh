@@ -8,19 +8,13 @@ write_vc_lab() {
     cat >lab.yaml <<END
 lab: course
 hosts:
-  vc:
-    driver: vsphere
-    url: $target_url
-    username: $vcsim_user
-    password: { env: VC_PASSWORD }
-    tls: { thumbprint: "$target_thumbprint" }
+$(vcsim_host "$target_url" "$target_thumbprint")
     inventory: { $target_inventory }
 machines:
   gh: { host: vc, template: gh-template, count: 3, memory: 64MiB, nesting: exposed, ready: address, clone: linked,
         extra-config: { SET.guest.ipAddress: 127.0.0.1 } }
 END
 }
-export VC_PASSWORD="$vcsim_password"
 
 # The machines are there once, on, with nesting, tagged; and nothing else is.
 expect_three() {

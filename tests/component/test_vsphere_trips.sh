@@ -3,19 +3,13 @@
 . "$NESTOR_SOURCE_DIR/tests/support/cli_lib.sh"
 . "$NESTOR_SOURCE_DIR/tests/support/vcsim_lib.sh"
 few=3 many=250
-export VC_PASSWORD="$vcsim_password"
 
 # write_vc_lab COUNT
 write_vc_lab() {
     cat >lab.yaml <<END
 lab: course
 hosts:
-  vc:
-    driver: vsphere
-    url: $proxy_url
-    username: $vcsim_user
-    password: { env: VC_PASSWORD }
-    tls: { thumbprint: "$proxy_thumbprint" }
+$(vcsim_host "$proxy_url" "$proxy_thumbprint")
     inventory: { network: VM Network }
 machines:
   gh: { host: vc, template: gh-template, count: $1, memory: 32MiB, nesting: exposed, ready: address,

@@ -44,6 +44,13 @@ unset GOVC_DATACENTER GOVC_INSECURE GOVC_DEBUG
 export GOVC_PERSIST_SESSION=false GOVMOMI_HOME="$place/govmomi"
 export GOVC_USERNAME="$vcsim_user" GOVC_PASSWORD="$vcsim_password"
 
+# vcsim_host URL THUMBPRINT: what a lab file says of a host named vc, whose password is in VC_PASSWORD
+export VC_PASSWORD="$vcsim_password"
+vcsim_host() {
+    printf '  vc:\n    driver: vsphere\n    url: %s\n    username: %s\n' "$1" "$vcsim_user"
+    printf '    password: { env: VC_PASSWORD }\n    tls: { thumbprint: "%s" }\n' "$2"
+}
+
 # certificate NAME: NAME.pem and NAME.key, for localhost and 127.0.0.1; its SHA-256 thumbprint to standard output
 certificate() {
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "/CN=$1" \

@@ -5,7 +5,6 @@
 . "$NESTOR_SOURCE_DIR/tests/support/cli_lib.sh"
 . "$NESTOR_SOURCE_DIR/tests/support/cli_kill.sh"
 . "$NESTOR_SOURCE_DIR/tests/support/vcsim_lib.sh"
-export VC_PASSWORD="$vcsim_password"
 program=nestor # cli_kill.sh has made it nestor-faulty
 
 # start_inside N: what is inside ghN.

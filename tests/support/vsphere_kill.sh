@@ -1,7 +1,6 @@
 # shellcheck shell=sh disable=SC2034,SC2154 # variables are shared with cli_lib.sh and vcsim_lib.sh
 # A lab of ten machines (or $machines_of_vsphere) on vcsim, nestor killed in the middle, and what must be possible after it: nothing is there twice
 # (vcsim accepts equal names, so they are counted), nothing stays. Source cli_lib.sh, cli_kill.sh and vcsim_lib.sh first.
-export VC_PASSWORD="$vcsim_password"
 : "${machines_of_vsphere:=10}" # one of them is no guest hypervisor
 
 # start_vsphere vpx|esx: vcsim with a template, and lab.yaml for it.
@@ -13,12 +12,7 @@ start_vsphere() {
     cat >lab.yaml <<END
 lab: course
 hosts:
-  vc:
-    driver: vsphere
-    url: $vcsim_url
-    username: $vcsim_user
-    password: { env: VC_PASSWORD }
-    tls: { thumbprint: "$vcsim_thumbprint" }
+$(vcsim_host "$vcsim_url" "$vcsim_thumbprint")
     inventory: { network: VM Network }
 machines:
   gh: { template: gh-template, count: $((machines_of_vsphere - 1)), memory: 32MiB, nesting: exposed, ready: running }
