@@ -100,6 +100,8 @@ static void share_unlock(CURL *easy, curl_lock_data what, void *data) {
     pthread_mutex_unlock(&h->share_locks[what]);
 }
 
+/* Names, but no TLS sessions: libcurl (7.88) gives all threads the same SSL_SESSION, which OpenSSL changes while
+ * it is resumed (https://github.com/curl/curl/pull/14751). */
 static int share_open(struct http *h, struct error *err) {
     for (int i = 0; i < CURL_LOCK_DATA_LAST; i++)
         pthread_mutex_init(&h->share_locks[i], NULL);
@@ -107,8 +109,7 @@ static int share_open(struct http *h, struct error *err) {
     if (!h->share || curl_share_setopt(h->share, CURLSHOPT_LOCKFUNC, share_lock) ||
         curl_share_setopt(h->share, CURLSHOPT_UNLOCKFUNC, share_unlock) ||
         curl_share_setopt(h->share, CURLSHOPT_USERDATA, h) ||
-        curl_share_setopt(h->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS) ||
-        curl_share_setopt(h->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION))
+        curl_share_setopt(h->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS))
         return error_set(err, ERR_INTERNAL, h->config.subject, "libcurl cannot be started");
     return 0;
 }

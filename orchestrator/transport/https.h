@@ -134,7 +134,7 @@ struct http {
     char *host;    /* without brackets */
     uint16_t port;
     struct https_trust *trust; /* NULL without TLS */
-    CURLSH *share;             /* names and TLS sessions, of all connections */
+    CURLSH *share;             /* names that were looked up, by any connection */
     pthread_mutex_t share_locks[CURL_LOCK_DATA_LAST];
     struct https_cookies cookies;
     struct https_pool pool;
