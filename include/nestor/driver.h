@@ -9,9 +9,9 @@
  *        -> close
  *
  * Every operation blocks, ends soon after its context does, is idempotent (asking for what is already so
- * succeeds), and may be called from several threads at once for different machines. What an operation made must
- * be found again by `observe` from the moment the side effect exists, so that a killed run leaves nothing
- * unknown: the ownership tag is written with, or before, the object itself.
+ * succeeds), and may be called from several threads at once for different machines; check and examine run beside
+ * each other. What an operation made must be found again by `observe` from the moment the side effect exists, so
+ * that a killed run leaves nothing unknown: the ownership tag is written with, or before, the object itself.
  */
 #ifndef NESTOR_DRIVER_H
 #define NESTOR_DRIVER_H
@@ -225,6 +225,7 @@ struct driver {
                          struct error *err);
 
     uint32_t full_clone_units; /* what `clone: full` costs of `parallel`; 0: 1, as everything else */
+    bool expose_is_light;      /* expose changes a setting, and costs nothing of `parallel` */
     /* Optional: looks at what a lab needs of it (networks, licence, versions), calls fn for each thing in turn. For
      * doctor, and before anything is made. */
     int (*examine)(struct hypervisor *hv, finding_fn fn, void *data, const struct context *ctx, struct error *err);

@@ -27,7 +27,7 @@ struct run_result {
  * the reason), that memory, disk and CPUs suffice (ERR_CAPACITY), and what the driver examines itself (ERR_UNSUPPORTED
  * about the first thing that is unfit; each of them, and each warning, is an event). Disks that nobody gave a size may
  * outgrow the host: that is only warned of. Fills ret_hosts[inventory->nhosts]; a host that emulates is told by a
- * notice. */
+ * notice. All hosts are looked at at the same time, and judged in their order, up to the first that does not do. */
 int run_preflight(const struct plan *plan, struct reach *reach, struct capability *ret_hosts, struct event_sink *sink,
                   const struct context *ctx, struct error *err) NESTOR_CHECKED;
 

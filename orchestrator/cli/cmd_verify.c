@@ -1,18 +1,17 @@
 /* All guest hypervisors are proved at once: one that does not answer keeps nobody waiting but itself. What is found is
  * told in the order of the lab, and written by the calling thread. */
-#include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/ask.h"
 #include "cli/lab_work.h"
+#include "nestor/parallel.h"
 #include "ui/text.h"
 
 #define VERIFY_MS 180000
 /* It was ready before, so it should answer soon. */
 #define REACH_S 30
-#define MAX_THREADS 16
 
 struct verify_options {
     bool json;
@@ -38,9 +37,8 @@ struct verifying {
     struct event_sink *sink;
     int64_t wait_ms;
     struct proof *proofs;
-    size_t n, next;
-    pthread_mutex_t lock; /* for next */
-    json_t *json;         /* array, NULL: text */
+    size_t n;
+    json_t *json; /* array, NULL: text */
     bool all_good;
 };
 
@@ -89,34 +87,15 @@ static void tell_end(const struct verifying *v, const struct proof *p, int64_t b
                                                            : &p->why});
 }
 
-static struct proof *next_proof(struct verifying *v) {
-    pthread_mutex_lock(&v->lock);
-    struct proof *p = v->next < v->n ? &v->proofs[v->next++] : NULL;
-    pthread_mutex_unlock(&v->lock);
-    return p;
-}
-
-static void *prover(void *data) {
+static void prove_one(void *data, size_t i) {
     struct verifying *v = data;
-    for (struct proof *p; (p = next_proof(v));) {
-        int64_t began = clock_ms();
-        event_emit(v->sink, (struct event){.kind = EVENT_STEP_START,
-                                           .path = v->s->inv->rows[p->row].path,
-                                           .step = step_name(STEP_VERIFY)});
-        p->taken = prove(v, p) == 0;
-        tell_end(v, p, began);
-    }
-    return NULL;
-}
-
-static void prove_all(struct verifying *v) {
-    pthread_t threads[MAX_THREADS];
-    size_t started = 0;
-    while (started + 1 < v->n && started < MAX_THREADS && pthread_create(&threads[started], NULL, prover, v) == 0)
-        started++;
-    prover(v); /* this thread helps, so one proof needs no thread at all */
-    while (started > 0)
-        pthread_join(threads[--started], NULL);
+    struct proof *p = &v->proofs[i];
+    int64_t began = clock_ms();
+    event_emit(
+        v->sink,
+        (struct event){.kind = EVENT_STEP_START, .path = v->s->inv->rows[p->row].path, .step = step_name(STEP_VERIFY)});
+    p->taken = prove(v, p) == 0;
+    tell_end(v, p, began);
 }
 
 static void prove_shown(struct verifying *v) {
@@ -126,7 +105,7 @@ static void prove_shown(struct verifying *v) {
     progress_watch(progress, &cli->cancel);
     asking_board(cli->asking, progress);
     event_emit(v->sink, (struct event){.kind = EVENT_RUN_START, .text = "verify", .total = v->n});
-    prove_all(v);
+    parallel_each(v->n, prove_one, v);
     asking_board(cli->asking, NULL);
     progress_close(progress);
     v->sink = NULL;
@@ -186,7 +165,6 @@ static void release(struct verifying *v) {
             evidence_free(&v->proofs[i].evidence);
     free(v->proofs);
     json_decref(v->json);
-    pthread_mutex_destroy(&v->lock);
 }
 
 static int verify_lab(struct session *s, const struct verify_options *o, struct error *err) {
@@ -196,7 +174,6 @@ static int verify_lab(struct session *s, const struct verify_options *o, struct 
                           .json = o->json ? json_array() : NULL,
                           .all_good = true};
     int failed = 0;
-    pthread_mutex_init(&v.lock, NULL);
     for (uint32_t r = 0; r < s->inv->nrows; r++)
         if (wants_proof(&s->inv->rows[r]))
             v.proofs[v.n++].row = r;

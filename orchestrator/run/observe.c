@@ -1,12 +1,11 @@
 /* Asking every hypervisor that can be asked, level by level: hosts first, then the guest hypervisors whose machines
  * are on. Each level is asked in parallel. */
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "nestor/parallel.h"
 #include "nestor/reach.h"
 
-#define MAX_THREADS 32
 /* A host that does not answer at all; with time to type a password. */
 #define HOST_MS 300000
 
@@ -22,13 +21,14 @@ struct round {
     struct reach *reach;
     struct inventory *inv;
     struct inquiry *items;
-    size_t n, next;
+    size_t n;
     int guest_ms;
     const struct context *ctx;
-    pthread_mutex_t lock;
 };
 
-static void ask(struct round *round, struct inquiry *q) {
+static void ask(void *data, size_t i) {
+    struct round *round = data;
+    struct inquiry *q = &round->items[i];
     struct context ctx = context_timeout(round->ctx, q->on == LAB_NONE ? HOST_MS : round->guest_ms);
     struct hypervisor *hv;
     const struct driver *driver;
@@ -36,30 +36,6 @@ static void ask(struct round *round, struct inquiry *q) {
                                    : reach_inside(round->reach, q->on, &hv, &driver, &ctx, &q->error);
     if (!failed && driver->observe(hv, round->inv->lab_id, &q->answer, &ctx, &q->error))
         q->answer = NULL;
-}
-
-static void *asker(void *data) {
-    struct round *round = data;
-    for (;;) {
-        pthread_mutex_lock(&round->lock);
-        struct inquiry *q = round->next < round->n ? &round->items[round->next++] : NULL;
-        pthread_mutex_unlock(&round->lock);
-        if (!q)
-            return NULL;
-        ask(round, q);
-    }
-}
-
-static void ask_all(struct round *round) {
-    pthread_t threads[MAX_THREADS];
-    size_t started = 0;
-    round->next = 0;
-    while (started + 1 < round->n && started < MAX_THREADS &&
-           pthread_create(&threads[started], NULL, asker, round) == 0)
-        started++;
-    asker(round); /* this thread helps, so one inquiry needs no thread at all */
-    while (started > 0)
-        pthread_join(threads[--started], NULL);
 }
 
 /* The guest hypervisors of one level that are on and of which something is known or wanted inside. */
@@ -113,12 +89,11 @@ int reach_observe(struct reach *reach, struct inventory *inv, int guest_ms, cons
     size_t most = inv->nrows > inv->nhosts ? inv->nrows : inv->nhosts;
     struct round round = {
         .reach = reach, .inv = inv, .guest_ms = guest_ms, .ctx = ctx, .items = xcalloc(most, sizeof *round.items)};
-    pthread_mutex_init(&round.lock, NULL);
     int failed = 0;
     for (uint32_t h = 0; h < inv->nhosts; h++)
         round.items[round.n++] = (struct inquiry){.on = LAB_NONE, .host = h};
     for (uint32_t level = 1; round.n; level++) {
-        ask_all(&round);
+        parallel_each(round.n, ask, &round);
         for (size_t i = 0; i < round.n && level == 1; i++) /* hosts must answer */
             if (!round.items[i].answer && !failed)
                 failed = no_answer(&round.items[i], inv, err);
@@ -128,7 +103,6 @@ int reach_observe(struct reach *reach, struct inventory *inv, int guest_ms, cons
             break;
         round.n = guest_ms > 0 ? next_level(&round, level) : 0;
     }
-    pthread_mutex_destroy(&round.lock);
     free(round.items);
     return failed;
 }

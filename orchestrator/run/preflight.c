@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nestor/arena.h"
 #include "nestor/image.h"
+#include "nestor/parallel.h"
 
 /* Of what a hypervisor has free, this much is left for itself. */
 #define MEMORY_SPARE ((uint64_t)64 << 20)
@@ -94,57 +96,84 @@ static int check_room(const struct plan *plan, uint32_t host, const uint64_t *di
 
 /* --- what the driver looks at itself --- */
 
-struct examination {
+/* What is known of one host. It is all looked at beforehand, at the same time as everything about the other hosts. */
+struct look {
     const char *host;
-    struct event_sink *sink;
-    size_t nunfit;
-    struct error first; /* of the unfit */
+    struct capability capability;
+    struct arena arena;
+    struct finding *findings;
+    size_t n;
+    struct error failed[2]; /* check and examine */
 };
 
-static void tell_finding(const struct examination *x, const struct finding *f) {
+static void keep_finding(void *data, const struct finding *f) {
+    struct look *l = data;
+    l->findings = xrealloc(l->findings, (l->n + 1) * sizeof *l->findings);
+    l->findings[l->n++] = (struct finding){f->kind, arena_strdup(&l->arena, f->subject),
+                                           arena_strdup(&l->arena, f->text), arena_strdup(&l->arena, f->mend)};
+}
+
+static void tell_finding(const struct look *l, const struct finding *f, struct event_sink *sink) {
     cleanup_free char *text = xasprintf("%s: %s%s%s", f->subject, f->text, f->mend[0] ? "; " : "", f->mend);
-    event_emit(x->sink, (struct event){.kind = EVENT_WARNING, .path = x->host, .text = text});
+    event_emit(sink, (struct event){.kind = EVENT_WARNING, .path = l->host, .text = text});
 }
 
-static void take_finding(void *data, const struct finding *f) {
-    struct examination *x = data;
-    if (f->kind == FINDING_WARNING)
-        tell_finding(x, f);
-    if (f->kind != FINDING_UNFIT)
-        return;
-    if (x->nunfit++ == 0) {
-        error_set(&x->first, ERR_UNSUPPORTED, x->host, "%s: %s", f->subject, f->text);
-        error_mend(&x->first, "%s", f->mend);
+/* Each is told before the first unfit thing ends it. */
+static int judge_findings(const struct look *l, struct event_sink *sink, struct error *err) {
+    const struct finding *unfit = NULL;
+    for (size_t i = 0; i < l->n; i++) {
+        const struct finding *f = &l->findings[i];
+        if (f->kind != FINDING_FINE)
+            tell_finding(l, f, sink);
+        if (f->kind == FINDING_UNFIT && !unfit)
+            unfit = f;
     }
-    tell_finding(x, f);
-}
-
-/* Everything is looked at before the first unfit thing ends it: each is told, the error is about the first. */
-static int check_fitness(const struct inventory *inv, uint32_t host, struct hypervisor *hv, const struct driver *driver,
-                         struct event_sink *sink, const struct context *ctx, struct error *err) {
-    struct examination x = {.host = inv->hosts[host].name, .sink = sink};
-    if (!driver->examine)
+    if (!unfit)
         return 0;
-    if (driver->examine(hv, take_finding, &x, ctx, err))
-        return -1;
-    if (x.nunfit && err)
-        *err = x.first;
-    return x.nunfit ? -1 : 0;
+    error_set(err, ERR_UNSUPPORTED, l->host, "%s: %s", unfit->subject, unfit->text);
+    return error_mend(err, "%s", unfit->mend);
 }
 
-static int check_host(const struct plan *plan, uint32_t host, const uint64_t *disk_sizes, struct reach *reach,
-                      struct capability *ret, struct event_sink *sink, const struct context *ctx, struct error *err) {
-    const struct inventory *inv = plan->inventory;
+/* --- one host after the other, from what was seen of them --- */
+
+static int judge_host(const struct plan *plan, uint32_t host, const uint64_t *disk_sizes, const struct look *l,
+                      struct event_sink *sink, struct error *err) {
+    const struct capability *c = &l->capability;
+    for (int i = 0; i < 2; i++)
+        if (l->failed[i].code != ERR_NONE) {
+            if (err)
+                *err = l->failed[i];
+            return -1;
+        }
+    if (check_nesting(plan->inventory, host, c, err) || check_room(plan, host, disk_sizes, c, sink, err) ||
+        judge_findings(l, sink, err))
+        return -1;
+    if (c->emulated)
+        event_emit(sink, (struct event){.kind = EVENT_NOTICE, .path = l->host, .text = c->detail});
+    return 0;
+}
+
+struct looking {
+    struct reach *reach;
+    struct look *looks; /* one per host */
+    const struct context *ctx;
+};
+
+/* Twice per host: check and examine. */
+static void look_at(void *data, size_t i) {
+    struct looking *all = data;
+    struct look *l = &all->looks[i / 2];
+    struct error *err = &l->failed[i % 2];
+    struct context ctx = context_timeout(all->ctx, HOST_MS);
     struct hypervisor *hv;
     const struct driver *driver;
-    *ret = (struct capability){.memory_free = UINT64_MAX, .disk_free = UINT64_MAX};
-    if (reach_host(reach, host, &hv, &driver, ctx, err) || driver->check(hv, ret, ctx, err) ||
-        check_nesting(inv, host, ret, err) || check_room(plan, host, disk_sizes, ret, sink, err) ||
-        check_fitness(inv, host, hv, driver, sink, ctx, err))
-        return -1;
-    if (ret->emulated)
-        event_emit(sink, (struct event){.kind = EVENT_NOTICE, .path = inv->hosts[host].name, .text = ret->detail});
-    return 0;
+    int failed = reach_host(all->reach, (uint32_t)(i / 2), &hv, &driver, &ctx, err);
+    if (!failed && i % 2 == 0)
+        failed = driver->check(hv, &l->capability, &ctx, err);
+    else if (!failed && driver->examine)
+        failed = driver->examine(hv, keep_finding, l, &ctx, err);
+    if (!failed)
+        error_clear(err);
 }
 
 /* Per template of the lab; 0 for one that is still to be made or downloaded, or lives on a hypervisor. */
@@ -162,11 +191,21 @@ static uint64_t *template_disks(const struct lab *lab) {
 
 int run_preflight(const struct plan *plan, struct reach *reach, struct capability *ret_hosts, struct event_sink *sink,
                   const struct context *ctx, struct error *err) {
-    cleanup_free uint64_t *disk_sizes = template_disks(plan->inventory->lab);
-    for (uint32_t h = 0; h < plan->inventory->nhosts; h++) {
-        struct context host = context_timeout(ctx, HOST_MS);
-        if (check_host(plan, h, disk_sizes, reach, &ret_hosts[h], sink, &host, err))
-            return -1;
+    const struct inventory *inv = plan->inventory;
+    cleanup_free uint64_t *disk_sizes = template_disks(inv->lab);
+    struct looking all = {reach, xcalloc(inv->nhosts, sizeof *all.looks), ctx};
+    for (size_t h = 0; h < inv->nhosts; h++)
+        all.looks[h] = (struct look){.host = inv->hosts[h].name,
+                                     .capability = {.memory_free = UINT64_MAX, .disk_free = UINT64_MAX}};
+    parallel_each(2 * inv->nhosts, look_at, &all);
+    int failed = 0;
+    for (uint32_t h = 0; h < inv->nhosts; h++) {
+        struct look *l = &all.looks[h];
+        failed = failed || judge_host(plan, h, disk_sizes, l, sink, err);
+        ret_hosts[h] = l->capability;
+        free(l->findings);
+        arena_free(&l->arena);
     }
-    return 0;
+    free(all.looks);
+    return failed ? -1 : 0;
 }

@@ -280,9 +280,14 @@ static const struct driver *driver_around(const struct inventory *inv, const str
 }
 
 static uint32_t units_of_step(const struct run *r, const struct step *s) {
-    const struct row *row = s->kind == STEP_CREATE ? &r->inv->rows[s->row] : NULL;
-    uint32_t full = row && row->wanted && row->wanted->full_clone ? driver_around(r->inv, row)->full_clone_units : 0;
-    return full ? full : step_units(s->kind);
+    uint32_t usual = step_units(s->kind);
+    if (s->kind != STEP_CREATE && s->kind != STEP_EXPOSE)
+        return usual;
+    const struct row *row = &r->inv->rows[s->row];
+    const struct driver *driver = driver_around(r->inv, row);
+    if (s->kind == STEP_EXPOSE)
+        return driver->expose_is_light ? 0 : usual;
+    return row->wanted && row->wanted->full_clone && driver->full_clone_units ? driver->full_clone_units : usual;
 }
 
 static struct task *make_tasks(const struct run *r) {

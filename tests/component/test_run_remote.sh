@@ -209,6 +209,21 @@ expect_err "local: warning: version: too old; change it there"
 expect_error "local: port group A: it rejects forged transmits" "change it there"
 nothing_was_made
 
+begin "all hosts are looked at, and judged in their order"
+write_remote box "unfit: \"port group A: it rejects forged transmits\""
+sed -i '/^hosts:/a\  first: { driver: fake-remote, warns: "licence: it ends" }' box.yaml
+sed -i '/^machines:/a\  alone: { host: first }' box.yaml
+sed -i 's/hypervisor: fake-remote, memory: 256MiB/host: local, &/' box.yaml
+nestor up box.yaml --yes
+expect_exit 1
+expect_error "local: port group A: it rejects forged transmits" "change it there"
+expect_err "first: warning: licence: it ends; change it there"
+sed -i 's/"licence: it ends"/&, memory: 64MiB/' box.yaml # and the hypervisor needs some itself
+nestor up box.yaml --yes
+expect_exit 1
+expect_error "first: the lab needs 64MiB more memory, but only 64MiB are free"
+! grep -q "port group A" err || fail "it went on after the first that does not do"
+
 begin "a warning stops nothing"
 write_remote box "warns: \"licence: it ends\""
 nestor up box.yaml --yes
@@ -229,6 +244,17 @@ write_remote box "parallel: 4, delay: 30"
 nestor up box.yaml --yes
 expect_exit 0
 [ "$(overlaps create)" -gt 0 ] || fail "one after the other"
+
+begin "switching nesting on is not counted where the driver says that it is light"
+write_remote box "parallel: 1, delay: 30"
+nestor up box.yaml --yes
+expect_exit 0
+beside() { # STEP STEP: kvm1's first and kvm2's second
+    query "SELECT count(*) FROM journal a JOIN journal b ON a.step = '$1' AND b.step = '$2' AND a.path = 'box/kvm1' AND
+           b.path = 'box/kvm2' AND a.started_at < b.ended_at AND b.started_at < a.ended_at"
+}
+[ "$(beside create create)" = 0 ] || fail "two creates at once"
+[ "$(beside expose create)" = 1 ] || fail "a create waited for it: $(query "SELECT * FROM journal")"
 
 begin "a host that says how much it takes gets no more"
 write_remote box "units: 1, delay: 10" "machines: "

@@ -22,6 +22,7 @@ nestor/context.h    *
 nestor/error.h      *
 nestor/event.h      *
 nestor/file.h       *
+nestor/parallel.h   *
 nestor/lab.h        nestor/ spec/ plan/ run/ image/ drivers/ state/ ui/ cli/
 nestor/identity.h   nestor/ identity/ image/ drivers/ transport/ state/ run/ cli/
 nestor/http.h       transport/ drivers/vsphere/

@@ -206,6 +206,7 @@ const struct driver fake_remote_driver = {
     .prune = fake_prune,
     .connect = fake_connect,
     .full_clone_units = 4,
+    .expose_is_light = true,
     .examine = remote_examine,
     .prepare = remote_prepare,
 };
