@@ -279,6 +279,33 @@ static void put_view(struct call *c, int view, int from, int max, xmlNode *set) 
     buffer_free(&objects);
 }
 
+/* The <propSet> for objects of that type. */
+static xmlNode *set_for(xmlNode *spec, const char *type) {
+    xmlNode *set = xml_child(spec, "propSet");
+    while (set && !xml_is(xml_child(set, "type"), type))
+        set = xml_next(set, "propSet");
+    return set;
+}
+
+/* An object, and those its property refers to. */
+static void put_along(struct call *c, const struct vim_server_object *o, const char *path, xmlNode *spec) {
+    static const char opening[] = "<ManagedObjectReference type=\"";
+    const char *refs = "";
+    put_content(c, o, set_for(spec, o->type));
+    for (int i = 0; i < o->nproperties; i++)
+        if (strcmp(o->properties[i].path, path) == 0 && o->properties[i].val)
+            refs = o->properties[i].val;
+    while ((refs = strstr(refs, opening))) {
+        char id[80] = "";
+        refs = strchr(refs, '>') + 1;
+        snprintf(id, sizeof id, "%.*s", (int)strcspn(refs, "<"), refs);
+        const struct vim_server_object *other = object_of(c->s, id);
+        xmlNode *set = other && !other->removed ? set_for(spec, other->type) : NULL;
+        if (set)
+            put_content(c, other, set);
+    }
+}
+
 static void retrieve(struct call *c) {
     struct vim_server *s = c->s;
     xmlNode *spec = xml_child(c->request, "specSet"), *set = xml_child(spec, "propSet");
@@ -292,6 +319,10 @@ static void retrieve(struct call *c) {
         struct vim_server_object *object = given ? object_of(s, ref.id) : NULL;
         if (given && xml_child(o, "selectSet") && thing_of(s, &ref)) {
             put_view(c, thing_of(s, &ref), 0, s->page && s->page < max ? s->page : max, set);
+        } else if (object && !object->removed && xml_child(o, "selectSet")) {
+            char path[80];
+            text_of(xml_child(xml_child(o, "selectSet"), "path"), path, sizeof path);
+            put_along(c, object, path, spec);
         } else if (object && !object->removed) {
             put_content(c, object, set);
         } else if (!reports) {

@@ -55,6 +55,61 @@ int vim_read_these(struct vim *v, const struct moref *refs, size_t n, const stru
     return 0;
 }
 
+/* --- an object and what it refers to --- */
+
+struct along {
+    const struct vim *v;
+    const struct moref *ref;
+    const struct vim_set *set, *others;
+    const char *path;
+    object_fn *fn;
+    void *data;
+    struct error refused; /* the object itself */
+};
+
+static struct soap_request *request_along(void *data, const struct context *ctx, struct error *err) {
+    const struct along *a = data;
+    struct soap_request *r = soap_new("RetrievePropertiesEx", &a->v->service.property_collector);
+    (void)ctx, (void)err;
+    soap_open(r, "specSet");
+    put_set(r, a->set);
+    put_set(r, a->others);
+    soap_open(r, "objectSet");
+    soap_ref(r, "obj", a->ref);
+    soap_flag(r, "skip", false);
+    put_traversal(r, a->set->type, a->path);
+    soap_close(r);
+    soap_close(r);
+    soap_open(r, "options");
+    soap_close(r);
+    return r;
+}
+
+static int take_along(void *data, struct vim_object *object, struct error *err) {
+    const struct along *a = data;
+    return a->fn(a->data, object, err);
+}
+
+static void refuse_along(void *data, const struct moref *ref, const struct error *why) {
+    struct along *a = data;
+    if (moref_equal(ref, a->ref))
+        a->refused = *why;
+}
+
+int vim_read_along(struct vim *v, const struct moref *ref, const struct vim_set *set, const char *path,
+                   const struct vim_set *others, object_fn *fn, void *data, const struct context *ctx,
+                   struct error *err) {
+    struct along a = {.v = v, .ref = ref, .set = set, .others = others, .path = path, .fn = fn, .data = data};
+    struct retrieval retrieval = {.request = request_along, .take = take_along, .refuse = refuse_along, .data = &a};
+    if (context_check(ctx, vim_subject(v), "reading from the server", err) || retrieve(v, &retrieval, ctx, err))
+        return -1;
+    if (a.refused.code == ERR_NONE)
+        return 0;
+    if (err)
+        *err = a.refused;
+    return -1;
+}
+
 /* --- what is below an object --- */
 
 struct sweep {
@@ -147,7 +202,7 @@ static struct soap_request *request(void *data, const struct context *ctx, struc
     soap_open(r, "objectSet");
     soap_ref(r, "obj", &s->view);
     soap_flag(r, "skip", true);
-    put_view_traversal(r, "ContainerView");
+    put_traversal(r, "ContainerView", "view");
     soap_close(r);
     soap_close(r);
     soap_open(r, "options");

@@ -4,8 +4,6 @@
 
 #include "drivers/vsphere/vsphere_priv.h"
 
-#define UNITS_PER_HOST 16 /* operations an ESXi works on at once */
-
 static const char *const host_paths[] = {"name",
                                          "runtime.connectionState",
                                          "runtime.inMaintenanceMode",
@@ -37,17 +35,12 @@ static void add_memory(struct sum *s, const struct vim_object *o) {
         s->largest = (uint64_t)all;
 }
 
-static bool is_usable(const struct vim_object *o) {
-    return xml_is(vim_property(o, "runtime.connectionState"), "connected") &&
-           !xml_flag(vim_property(o, "runtime.inMaintenanceMode"), false);
-}
-
 static int take_host(void *data, struct vim_object *o, struct error *err) {
     (void)err;
     struct sum *s = data;
     char model[120] = "";
     s->hosts++;
-    if (!is_usable(o))
+    if (!vsphere_host_is_usable(o))
         return 0;
     s->usable++;
     add_memory(s, o);
@@ -61,25 +54,6 @@ static int take_host(void *data, struct vim_object *o, struct error *err) {
     xml_text(vim_property(o, "summary.hardware.cpuModel"), model, sizeof model);
     bool amd = strstr(model, "AMD") || strstr(model, "Hygon");
     snprintf(s->flag, sizeof s->flag, "%s", amd ? "svm" : "vmx");
-    return 0;
-}
-
-static const char *const state_paths[] = {"runtime.connectionState", "runtime.inMaintenanceMode", NULL};
-static const struct vim_set state_set = {"HostSystem", state_paths};
-
-static int add_units(void *data, struct vim_object *o, struct error *err) {
-    (void)err;
-    *(uint32_t *)data += is_usable(o) ? UNITS_PER_HOST : 0;
-    return 0;
-}
-
-int vsphere_units(struct hypervisor *hv, uint32_t *ret, const struct context *ctx, struct error *err) {
-    const struct vsphere_compute *c;
-    uint32_t units = 0;
-    if (vsphere_compute(hv, &c, ctx, err) ||
-        vim_read_these(hv->vim, c->hosts, c->nhosts, &state_set, add_units, &units, ctx, err))
-        return -1;
-    *ret = units;
     return 0;
 }
 
@@ -116,7 +90,7 @@ static int look_at_hosts(struct hypervisor *hv, void *data, const struct context
     struct seen *seen = data;
     const struct vsphere_compute *c;
     return vsphere_compute(hv, &c, ctx, err) ||
-           vim_read_these(hv->vim, c->hosts, c->nhosts, &host_set, take_host, &seen->sum, ctx, err);
+           vim_read_these(hv->vim, c->hosts.items, c->hosts.n, &host_set, take_host, &seen->sum, ctx, err);
 }
 
 /* Where machines go; a vCenter that was named none puts them beside the template. */
@@ -173,7 +147,7 @@ int vsphere_check(struct hypervisor *hv, struct capability *ret, const struct co
      * (NotEnoughLogicalCpus in the API reference). */
     c.cpus = c.machine_cpus = sum->cpus;
     c.machine_memory = sum->largest;
-    c.parallel = UNITS_PER_HOST * sum->usable;
+    c.parallel = VSPHERE_UNITS_PER_HOST * sum->usable;
     *ret = c;
     return 0;
 }

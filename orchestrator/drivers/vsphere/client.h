@@ -88,6 +88,11 @@ xmlNode *vim_property(const struct vim_object *o, const char *path);
 int vim_read(struct vim *v, const struct moref *ref, const struct vim_set *set, struct vim_object *ret,
              const struct context *ctx, struct error *err) NESTOR_CHECKED;
 
+/* An object, with set, and those its property `path` refers to, with others: in one round trip. fn is called for each,
+ * in any order, and again for some should the answer break. Others that may not be read are left out. */
+int vim_read_along(struct vim *v, const struct moref *ref, const struct vim_set *set, const char *path,
+                   const struct vim_set *others, int (*fn)(void *data, struct vim_object *object, struct error *err),
+                   void *data, const struct context *ctx, struct error *err) NESTOR_CHECKED;
 /* Every object of set->type below root (a folder, a pool, a compute resource), through a ContainerView that the session
  * keeps, by pages; calls fn for each as it is read, so only one is in memory. fn returns non-zero (with err) to end it.
  */

@@ -154,7 +154,7 @@ static int create_filter(struct watch *w, struct collector *c, struct moref *ret
     soap_open(r, "objectSet");
     soap_ref(r, "obj", &c->list);
     soap_flag(r, "skip", true);
-    put_view_traversal(r, "ListView");
+    put_traversal(r, "ListView", "view");
     soap_close(r);
     soap_close(r);
     soap_flag(r, "partialUpdates", false); /* whole values: they replace what we have */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "drivers/vsphere/vsphere_priv.h"
+#include "nestor/parallel.h"
 
 void vsphere_tell(struct vsphere_examination *x, enum finding_kind kind, const char *subject, const char *mend,
                   const char *fmt, ...) {
@@ -86,14 +87,48 @@ static int look_at_host(void *data, struct vim_object *o, struct error *err) {
 static int look_at_hosts(struct vsphere_examination *x, const struct context *ctx, struct error *err) {
     const struct vsphere_compute *c;
     return vsphere_compute(x->hv, &c, ctx, err) ||
-                   vim_read_these(x->hv->vim, c->hosts, c->nhosts, &host_set, look_at_host, x, ctx, err)
+                   vim_read_these(x->hv->vim, c->hosts.items, c->hosts.n, &host_set, look_at_host, x, ctx, err)
                ? -1
                : 0;
+}
+
+/* --- the templates --- */
+
+struct finding_templates {
+    struct hypervisor *hv;
+    const struct context *ctx;
+    struct error *failed; /* one per template */
+};
+
+static void find_template(void *data, size_t i) {
+    struct finding_templates *f = data;
+    const struct vsphere_source *ignored;
+    if (vsphere_source(f->hv, f->hv->config.templates[i], true, &ignored, f->ctx, &f->failed[i]))
+        return;
+    error_clear(&f->failed[i]);
+}
+
+/* All at the same time: better missed now than when the first machine is made. */
+static int find_templates(struct hypervisor *hv, const struct context *ctx, struct error *err) {
+    size_t n = hv->config.ntemplates, first = 0;
+    struct finding_templates f = {hv, ctx, xcalloc(n + 1, sizeof *f.failed)};
+    parallel_each(n, find_template, &f);
+    while (first < n && f.failed[first].code == ERR_NONE)
+        first++;
+    if (first < n && err)
+        *err = f.failed[first];
+    free(f.failed);
+    return first < n ? -1 : 0;
 }
 
 /* --- all of it --- */
 
 enum look { LOOK_LICENCE, LOOK_HOSTS, LOOK_NETWORK, LOOK_MAX };
+
+static int take_templates(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    (void)data;
+    return find_templates(hv, ctx, err);
+}
 
 static int take_licence(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
     (void)hv;
@@ -109,7 +144,7 @@ static int take_network(struct hypervisor *hv, void *data, const struct context 
 }
 
 int vsphere_examine(struct hypervisor *hv, finding_fn fn, void *data, const struct context *ctx, struct error *err) {
-    static const vsphere_look looks[] = {take_licence, take_hosts, take_network, NULL};
+    static const vsphere_look looks[] = {take_licence, take_hosts, take_network, take_templates, NULL};
     struct vsphere_examination all[LOOK_MAX];
     if (context_check(ctx, hv->config.subject, "examining it", err))
         return -1;

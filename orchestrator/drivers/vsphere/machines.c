@@ -442,9 +442,12 @@ static int look_at_machines(struct hypervisor *hv, void *data, const struct cont
 
 /* A cluster that is gone keeps nobody from taking down what was on it. */
 static int look_at_units(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    const struct vsphere_compute *c;
     struct error ignored = {0};
-    if (vsphere_units(hv, data, ctx, &ignored) == 0)
+    if (vsphere_compute(hv, &c, ctx, &ignored) == 0) {
+        *(uint32_t *)data = VSPHERE_UNITS_PER_HOST * (uint32_t)c->usable.n;
         return 0;
+    }
     return context_check(ctx, hv->config.subject, "looking at its hosts", err);
 }
 

@@ -142,7 +142,7 @@ static int look_for_systems(struct hypervisor *hv, void *data, const struct cont
     if (vsphere_compute(hv, &c, ctx, err))
         return -1;
     struct moref_list s = {0};
-    if (vim_read_these(hv->vim, c->hosts, c->nhosts, &vsphere_system_set, vsphere_take_system, &s, ctx, err)) {
+    if (vim_read_these(hv->vim, c->hosts.items, c->hosts.n, &vsphere_system_set, vsphere_take_system, &s, ctx, err)) {
         free(s.items);
         return -1;
     }

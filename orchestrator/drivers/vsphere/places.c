@@ -6,6 +6,7 @@
 
 #include "drivers/vsphere/vsphere_priv.h"
 #include "nestor/lab.h"
+#include "nestor/parallel.h"
 
 #define NAMES_TOLD 8
 
@@ -235,31 +236,60 @@ static int read_ref(struct hypervisor *hv, const struct moref *ref, const struct
 
 static const char *const owner_paths[] = {"owner", NULL}, *const parent_paths[] = {"parent", NULL},
                          *const folder_paths[] = {"vmFolder", NULL},
-                         *const compute_paths[] = {"resourcePool", "host", NULL};
+                         *const compute_paths[] = {"resourcePool", "host", NULL},
+                         *const state_paths[] = {"runtime.connectionState", "runtime.inMaintenanceMode", NULL};
 static const struct vim_set owner_set = {"ResourcePool", owner_paths}, parent_set = {"HostSystem", parent_paths},
-                            folder_set = {"Datacenter", folder_paths}, compute_set = {"ComputeResource", compute_paths};
+                            folder_set = {"Datacenter", folder_paths}, compute_set = {"ComputeResource", compute_paths},
+                            state_set = {"HostSystem", state_paths};
+
+bool vsphere_host_is_usable(const struct vim_object *host) {
+    return xml_is(vim_property(host, "runtime.connectionState"), "connected") &&
+           !xml_flag(vim_property(host, "runtime.inMaintenanceMode"), false);
+}
+
+static bool is_in(const struct moref_list *list, const struct moref *ref) {
+    for (size_t i = 0; i < list->n; i++)
+        if (moref_equal(&list->items[i], ref))
+            return true;
+    return false;
+}
+
+static int take_compute(void *data, struct vim_object *o, struct error *err) {
+    (void)err;
+    struct vsphere_compute *c = data;
+    struct moref ref;
+    if (!moref_equal(&o->ref, &c->compute)) {
+        if (vsphere_host_is_usable(o) && !is_in(&c->usable, &o->ref))
+            moref_list_add(&c->usable, &o->ref);
+        return 0;
+    }
+    if (!moref_is_set(&c->pool))
+        xml_ref(vim_property(o, "resourcePool"), &c->pool);
+    xmlNode *host = xml_child(vim_property(o, "host"), "ManagedObjectReference");
+    for (; host; host = xml_next(host, "ManagedObjectReference"))
+        if (xml_ref(host, &ref) && !is_in(&c->hosts, &ref))
+            moref_list_add(&c->hosts, &ref);
+    return 0;
+}
 
 /* Its root pool unless another is named, and its hosts unless it is one of them. */
 static int read_compute(struct hypervisor *hv, struct vsphere_compute *c, const struct context *ctx,
                         struct error *err) {
-    cleanup_vim_object struct vim_object object = {0};
-    if (vim_read(hv->vim, &c->compute, &compute_set, &object, ctx, err))
+    if (vim_read_along(hv->vim, &c->compute, &compute_set, "host", &state_set, take_compute, c, ctx, err))
         return -1;
-    if (!moref_is_set(&c->pool) && !xml_ref(vim_property(&object, "resourcePool"), &c->pool))
+    if (!moref_is_set(&c->pool))
         return error_set(err, ERR_PROTOCOL, hv->config.subject, "%s has no resource pool", c->compute.id);
-    size_t n = moref_is_set(&c->host);
-    xmlNode *first = xml_child(vim_property(&object, "host"), "ManagedObjectReference");
-    for (xmlNode *h = first; h; h = xml_next(h, "ManagedObjectReference"))
-        n++;
-    c->hosts = xcalloc(n + 1, sizeof *c->hosts);
-    if (moref_is_set(&c->host)) {
-        c->hosts[c->nhosts++] = c->host;
+    if (!moref_is_set(&c->host))
         return 0;
-    }
-    for (xmlNode *h = first; h; h = xml_next(h, "ManagedObjectReference"))
-        if (xml_ref(h, &c->hosts[c->nhosts]))
-            c->nhosts++;
+    c->usable.n = is_in(&c->usable, &c->host);
+    c->hosts.n = 0;
+    moref_list_add(&c->hosts, &c->host);
     return 0;
+}
+
+void vsphere_compute_free(struct vsphere_compute *c) {
+    free(c->hosts.items);
+    free(c->usable.items);
 }
 
 static int look_for_compute(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
@@ -278,7 +308,7 @@ static int look_for_compute(struct hypervisor *hv, void *data, const struct cont
     else
         failed = find_only(hv, PLACE_CLUSTER, &c.compute, NULL, ctx, err);
     if (failed || read_compute(hv, &c, ctx, err)) {
-        free(c.hosts);
+        vsphere_compute_free(&c);
         return -1;
     }
     *ret = c;
@@ -326,42 +356,34 @@ int vsphere_place(struct hypervisor *hv, enum vsphere_place place, struct moref 
 /* --- all of them at once --- */
 
 struct looker {
-    struct hypervisor *hv;
-    const struct context *ctx;
     vsphere_look look;
-    void *data;
-    pthread_t thread;
-    bool started;
     int failed;
     struct error err;
 };
 
-static void *look_main(void *data) {
-    struct looker *l = data;
-    l->failed = l->look(l->hv, l->data, l->ctx, &l->err);
-    return NULL;
+struct looking {
+    struct hypervisor *hv;
+    const struct context *ctx;
+    void *data;
+    struct looker lookers[VSPHERE_LOOKS_MAX];
+};
+
+static void look_one(void *data, size_t i) {
+    struct looking *l = data;
+    struct looker *one = &l->lookers[i];
+    one->failed = one->look(l->hv, l->data, l->ctx, &one->err);
 }
 
 int vsphere_look_at_once(struct hypervisor *hv, const vsphere_look *looks, void *data, const struct context *ctx,
                          struct error *err) {
-    struct looker lookers[VSPHERE_LOOKS_MAX];
-    size_t n = 0;
-    int failed = 0;
-    for (; looks[n] && n < VSPHERE_LOOKS_MAX; n++) {
-        struct looker *l = &lookers[n];
-        *l = (struct looker){.hv = hv, .ctx = ctx, .look = looks[n], .data = data};
-        l->started = pthread_create(&l->thread, NULL, look_main, l) == 0;
-        if (!l->started)
-            look_main(l);
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (lookers[i].started)
-            pthread_join(lookers[i].thread, NULL);
-        if (lookers[i].failed && !failed) {
-            failed = -1;
-            if (err)
-                *err = lookers[i].err;
-        }
-    }
-    return failed;
+    struct looking l = {.hv = hv, .ctx = ctx, .data = data};
+    size_t n = 0, first = 0;
+    for (; looks[n] && n < VSPHERE_LOOKS_MAX; n++)
+        l.lookers[n].look = looks[n];
+    parallel_each(n, look_one, &l);
+    while (first < n && !l.lookers[first].failed)
+        first++;
+    if (first < n && err)
+        *err = l.lookers[first].err;
+    return first < n ? -1 : 0;
 }

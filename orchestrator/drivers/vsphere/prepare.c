@@ -137,5 +137,5 @@ int vsphere_prepare(struct hypervisor *hv, bool undo, struct buffer *report, con
     struct preparation p = {hv, undo, report, ctx};
     if (context_check(ctx, hv->config.subject, "preparing it", err) || vsphere_compute(hv, &c, ctx, err))
         return -1;
-    return vim_read_these(hv->vim, c->hosts, c->nhosts, &host_set, prepare_host, &p, ctx, err);
+    return vim_read_these(hv->vim, c->hosts.items, c->hosts.n, &host_set, prepare_host, &p, ctx, err);
 }

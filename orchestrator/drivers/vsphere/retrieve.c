@@ -30,11 +30,11 @@ void put_set(struct soap_request *r, const struct vim_set *set) {
     soap_close(r);
 }
 
-void put_view_traversal(struct soap_request *r, const char *view_type) {
+void put_traversal(struct soap_request *r, const char *type, const char *path) {
     soap_open_as(r, "selectSet", "TraversalSpec");
-    soap_text(r, "name", "view");
-    soap_text(r, "type", view_type);
-    soap_text(r, "path", "view");
+    soap_text(r, "name", path);
+    soap_text(r, "type", type);
+    soap_text(r, "path", path);
     soap_flag(r, "skip", false);
     soap_close(r);
 }

@@ -133,8 +133,8 @@ int retrieve_wanted(struct vim *v, const struct wanted *wanted, const struct con
 
 /* <propSet> of a set. */
 void put_set(struct soap_request *r, const struct vim_set *set);
-/* <selectSet> from a view to what is in it. */
-void put_view_traversal(struct soap_request *r, const char *view_type);
+/* <selectSet> from an object of that type to those its property refers to. */
+void put_traversal(struct soap_request *r, const char *type, const char *path);
 
 /* --- read.c --- */
 

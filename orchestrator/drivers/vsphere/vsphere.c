@@ -48,7 +48,7 @@ static void vsphere_close(struct hypervisor *hv) {
     vsphere_vms_free(hv);
     vsphere_network_free(&hv->network);
     free(hv->datacenter.name);
-    free(hv->compute.hosts);
+    vsphere_compute_free(&hv->compute);
     free(hv->systems.items);
     free(hv->datastore_name);
     if (hv->password.data)
@@ -123,6 +123,7 @@ const struct driver vsphere_driver = {
     .params = params,
     .parallel = 16,
     .full_clone_units = 4,
+    .expose_is_light = true,
     .boot_timeout_s = 300,
     .boot_timeout_emulated_s = 900,
     .open = vsphere_open,

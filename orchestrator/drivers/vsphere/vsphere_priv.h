@@ -85,15 +85,18 @@ struct vsphere_datacenter {
 };
 struct vsphere_compute {
     struct moref compute, pool;
-    struct moref host; /* only when machines are pinned to one */
-    struct moref *hosts;
-    size_t nhosts; /* those machines may run on */
+    struct moref host;        /* only when machines are pinned to one */
+    struct moref_list hosts;  /* those machines may run on */
+    struct moref_list usable; /* of them: connected, out of maintenance, and this user may see it, when it was found */
 };
 /* Each is looked up by the first who asks, and then known. *ret is the handle's, unchanged until it is closed. */
 int vsphere_datacenter(struct hypervisor *hv, const struct vsphere_datacenter **ret, const struct context *ctx,
                        struct error *err) NESTOR_CHECKED;
 int vsphere_compute(struct hypervisor *hv, const struct vsphere_compute **ret, const struct context *ctx,
                     struct error *err) NESTOR_CHECKED;
+void vsphere_compute_free(struct vsphere_compute *c); /* what is in it */
+/* Of a host that was read with runtime.connectionState and runtime.inMaintenanceMode. */
+bool vsphere_host_is_usable(const struct vim_object *host);
 /* PLACE_DATASTORE, _FOLDER or _NETWORK. Not named and not needed (a vCenter takes the template's): an unset *ret. */
 int vsphere_place(struct hypervisor *hv, enum vsphere_place place, struct moref *ret, const struct context *ctx,
                   struct error *err) NESTOR_CHECKED;
@@ -350,8 +353,7 @@ int vsphere_examine(struct hypervisor *hv, finding_fn fn, void *data, const stru
 
 /* --- check.c, prepare.c --- */
 
-/* How many units of work all usable hosts take at once. */
-int vsphere_units(struct hypervisor *hv, uint32_t *ret, const struct context *ctx, struct error *err) NESTOR_CHECKED;
+#define VSPHERE_UNITS_PER_HOST 16 /* operations an ESXi works on at once */
 int vsphere_check(struct hypervisor *hv, struct capability *ret, const struct context *ctx, struct error *err);
 int vsphere_prepare(struct hypervisor *hv, bool undo, struct buffer *report, const struct context *ctx,
                     struct error *err);
