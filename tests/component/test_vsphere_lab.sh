@@ -63,6 +63,12 @@ sed 's/memory: 64MiB/memory: 64MiB, cpus: 3/' lab.yaml >wide.yaml
 nestor up wide.yaml --yes
 expect_exit 1
 expect_error "vc: a machine asks for 3 CPUs, and gets 2 at most" "lower 'cpus:'"
+what="a template that is not there is told before anything is made"
+sed 's/gh-template/gh-tmplate/' lab.yaml >misspelt.yaml
+nestor up misspelt.yaml --yes
+expect_exit 1
+expect_error "host vc: there is no template 'gh-tmplate'" "there are: gh-template"
+[ "$(query "SELECT count(*) FROM labs")" = 0 ] || fail "the lab was begun"
 [ "$(vm_names)" = gh-template ] || fail "something was made: $(vm_names | tr '\n' ' ')"
 
 begin "a lab of three guest hypervisors comes and goes on a bare ESXi, which never sees a clone"
