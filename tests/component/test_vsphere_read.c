@@ -455,6 +455,91 @@ static void what_is_referred_to_and_may_not_be_read_is_left_out(void **state) {
     assert_string_equal(err.context, "reading host of ComputeResource domain-1");
 }
 
+/* --- two objects at once --- */
+
+struct pairing {
+    struct reading vm, host;
+};
+
+static void *read_both(void *data) {
+    struct pairing *p = data;
+    const struct vim_wish host = {&p->host.ref, &host_set, &p->host.object},
+                          machine = {&p->vm.ref, &set, &p->vm.object};
+    p->vm.rc = read_pair(p->vm.c->v, &host, &machine, &p->vm.ctx, &p->vm.err);
+    return NULL;
+}
+
+/* Of hosts 1 and 2 in turn, and a machine each. */
+static void start_pair(struct pairing *p, struct vim_client *c, int i) {
+    *p = (struct pairing){.vm = {.c = c, .ctx = test_within(10000), .ref = {.type = "VirtualMachine"}},
+                          .host = {.ref = {.type = "HostSystem"}}};
+    snprintf(p->vm.ref.id, sizeof p->vm.ref.id, "vm-%d", i);
+    snprintf(p->host.ref.id, sizeof p->host.ref.id, "host-%d", 1 + i % 2);
+    assert_int_equal(pthread_create(&p->vm.thread, NULL, read_both, p), 0);
+}
+
+static void has_both(struct pairing *p, int i) {
+    has_name(&p->vm, i);
+    assert_true(moref_equal(&p->host.object.ref, &p->host.ref));
+    assert_true(xml_is(vim_property(&p->host.object, "state"), p->host.ref.id));
+    vim_object_free(&p->host.object);
+}
+
+static void two_objects_are_read_in_one_round_trip_which_others_share(void **state) {
+    struct vim_client *c = *state;
+    struct pairing all[20];
+    add_cluster(c);
+    unsigned long before = vim_round_trips(c->v);
+    start_pair(&all[0], c, 1);
+    pthread_join(all[0].vm.thread, NULL);
+    has_both(&all[0], 1);
+    assert_int_equal(vim_round_trips(c->v) - before, 1);
+    for (int i = 0; i < 20; i++)
+        start_pair(&all[i], c, i + 1);
+    for (int i = 0; i < 20; i++) {
+        pthread_join(all[i].vm.thread, NULL);
+        has_both(&all[i], i + 1);
+    }
+}
+
+static void pair_of_which_one_is_gone_fails_nobody_else(void **state) {
+    struct vim_client *c = *state;
+    struct pairing all[20];
+    add_cluster(c);
+    vim_server_remove(c->s, "vm-13");
+    for (int old = 0; old < 2; old++) {
+        c->s->old_missing = old; /* such a server fails the whole */
+        for (int i = 0; i < 20; i++)
+            start_pair(&all[i], c, i + 1);
+        for (int i = 0; i < 20; i++) {
+            pthread_join(all[i].vm.thread, NULL);
+            if (i + 1 != 13) {
+                has_both(&all[i], i + 1);
+                continue;
+            }
+            is_gone(&all[i].vm);
+            assert_null(all[i].host.object.doc);
+        }
+    }
+}
+
+static void pairs_are_read_whatever_breaks(void **state) {
+    struct vim_client *c = *state;
+    static const enum vim_trouble troubles[] = {CUTS_XML, BREAKS_XML, CUTS_HTTP, LOSES_ANSWER, CLOSES, EXPIRES};
+    add_cluster(c);
+    for (size_t t = 0; t < sizeof troubles / sizeof *troubles; t++) {
+        struct pairing all[10];
+        vim_server_rule(c->s, (struct vim_rule){.method = "RetrievePropertiesEx", .times = 1, .trouble = troubles[t]});
+        for (int i = 0; i < 10; i++)
+            start_pair(&all[i], c, i + 1);
+        for (int i = 0; i < 10; i++) {
+            pthread_join(all[i].vm.thread, NULL);
+            has_both(&all[i], i + 1);
+        }
+        vim_server_clear_rules(c->s);
+    }
+}
+
 static void root_that_is_gone_is_told(void **state) {
     struct vim_client *c = *state;
     const struct moref gone = {"Folder", "group-v99"};
@@ -524,6 +609,9 @@ int main(void) {
         test(number_of_round_trips_does_not_grow_with_the_objects),
         test(each_is_told_once_whatever_breaks),
         test(reader_may_end_it),
+        test(two_objects_are_read_in_one_round_trip_which_others_share),
+        test(pair_of_which_one_is_gone_fails_nobody_else),
+        test(pairs_are_read_whatever_breaks),
         test(root_that_is_gone_is_told),
         test(an_object_and_what_it_refers_to_are_one_round_trip),
         test(what_is_referred_to_and_may_not_be_read_is_left_out),

@@ -208,8 +208,10 @@ static void hardware_is_set_once_after_the_clone_while_it_is_off(void **state) {
     struct vsphere_fixture *f = start(false, "vcsim_template gh-template");
     vsphere_machine_init(&m, "one", "gh-template")->spec.expose = true;
     MUST(f, create(f, &m));
+    size_t before = vcsim_count_calls(&f->proxy, NULL);
     MUST(f, driver->expose(f->hv, &m.spec, true, &exposed, in_time(f), &f->err));
     assert_true(exposed);
+    assert_int_equal(vcsim_count_calls(&f->proxy, NULL) - before, 2); /* it is read back with the task's end */
     json_t *calls = vcsim_calls(&f->proxy, "ReconfigVM_Task"), *clones = vcsim_calls(&f->proxy, "CloneVM_Task");
     assert_int_equal(json_array_size(calls), 1);
     json_t *call = json_array_get(calls, 0);
@@ -235,8 +237,10 @@ static void a_setting_without_effect_is_reported_as_it_is(void **state) {
     vsphere_machine_init(&m, "one", "gh-template")->spec.expose = true;
     MUST(f, create(f, &m));
     vcsim_control(&f->proxy, "set VirtualMachine box.* config.nestedHVEnabled false\n");
+    size_t before = vcsim_count_calls(&f->proxy, NULL);
     MUST(f, driver->expose(f->hv, &m.spec, true, &exposed, in_time(f), &f->err));
     assert_false(exposed);
+    assert_int_equal(vcsim_count_calls(&f->proxy, NULL) - before, 3); /* and once more: that may have been too early */
     stop(f);
 }
 

@@ -46,25 +46,30 @@ struct doing {
     struct moref result;
     struct error err;
     int rc;
-    bool uncertain;
+    bool uncertain, sees;
+    struct vim_object seen;
     int64_t took;
     pthread_t thread;
 };
 
 static void *do_task(void *data) {
     struct doing *d = data;
+    const struct vim_wish wish = {&vm, &power_set, &d->seen};
     struct soap_request *r = soap_new("PowerOnVM_Task", &vm);
     int64_t begin = clock_ms();
-    d->rc = vim_do(d->c->v, r, &d->result, &d->uncertain, &d->ctx, &d->err);
+    d->rc = d->sees ? vim_do_seeing(d->c->v, r, &wish, &d->uncertain, &d->ctx, &d->err)
+                    : vim_do(d->c->v, r, &d->result, &d->uncertain, &d->ctx, &d->err);
     d->took = clock_ms() - begin;
     soap_free(r);
     return NULL;
 }
 
-static void start_task(struct doing *d, struct vim_client *c, struct context ctx) {
-    *d = (struct doing){.c = c, .ctx = ctx, .uncertain = true, .result = {"untouched", "u"}};
+static void start_doing(struct doing *d, struct vim_client *c, bool sees, struct context ctx) {
+    *d = (struct doing){.c = c, .ctx = ctx, .uncertain = true, .sees = sees, .result = {"untouched", "u"}};
     assert_int_equal(pthread_create(&d->thread, NULL, do_task, d), 0);
 }
+
+static void start_task(struct doing *d, struct vim_client *c, struct context ctx) { start_doing(d, c, false, ctx); }
 
 static void join(struct doing *d) { pthread_join(d->thread, NULL); }
 
@@ -87,6 +92,46 @@ static void task_that_has_ended_costs_two_round_trips(void **state) {
     assert_int_equal(vim_round_trips(c->v) - before, 2);
     assert_false(moref_is_set(&d.result));
     assert_false(c->v->watch->started); /* there was nothing to wait for */
+}
+
+static void what_a_task_did_comes_with_its_end(void **state) {
+    struct vim_client *c = *state;
+    struct doing d;
+    c->s->tasks_end_at_once = true;
+    unsigned long before = vim_round_trips(c->v);
+    start_doing(&d, c, true, test_within(10000));
+    succeeded(&d);
+    assert_int_equal(vim_round_trips(c->v) - before, 2);
+    assert_true(moref_equal(&d.seen.ref, &vm));
+    assert_true(xml_is(vim_property(&d.seen, "runtime.powerState"), "poweredOff"));
+    vim_object_free(&d.seen);
+}
+
+static void what_was_seen_before_a_task_has_ended_is_dropped(void **state) {
+    struct vim_client *c = *state;
+    for (int fails = 0; fails < 2; fails++) {
+        struct doing d;
+        cleanup_free char *task = xasprintf("task-%d", fails + 1);
+        int waits = vim_server_count(c->s, "WaitForUpdatesEx");
+        start_doing(&d, c, true, test_within(10000));
+        vim_server_await(c->s, "WaitForUpdatesEx", waits + 1);
+        vim_server_task_ends(c->s, task, fails ? "InvalidPowerState" : NULL, fails ? "It is on." : NULL);
+        join(&d);
+        assert_int_equal(d.rc, fails ? -1 : 0);
+        assert_int_equal(vim_fault_is(&d.err, VIM_INVALID_POWER_STATE), fails);
+        assert_false(d.uncertain);
+        assert_null(d.seen.doc);
+    }
+}
+
+static void what_cannot_be_seen_with_a_task_does_not_fail_it(void **state) {
+    struct vim_client *c = *state;
+    struct doing d;
+    c->s->tasks_end_at_once = true;
+    vim_server_forbid(c->s, vm.id);
+    start_doing(&d, c, true, test_within(10000));
+    succeeded(&d);
+    assert_null(d.seen.doc);
 }
 
 static void task_is_followed_to_its_end(void **state) {
@@ -837,6 +882,9 @@ static void what_cannot_be_read_beside_a_task_is_left_out(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         test(task_that_has_ended_costs_two_round_trips),
+        test(what_a_task_did_comes_with_its_end),
+        test(what_was_seen_before_a_task_has_ended_is_dropped),
+        test(what_cannot_be_seen_with_a_task_does_not_fail_it),
         test(task_is_followed_to_its_end),
         test(progress_is_told_as_it_changes),
         test(fault_of_a_task_is_its_error),

@@ -324,7 +324,8 @@ static void retrieve(struct call *c) {
             text_of(xml_child(xml_child(o, "selectSet"), "path"), path, sizeof path);
             put_along(c, object, path, spec);
         } else if (object && !object->removed) {
-            put_content(c, object, set);
+            xmlNode *own = set_for(spec, object->type);
+            put_content(c, object, own ? own : set);
         } else if (!reports) {
             not_found(c, &ref);
             return;

@@ -130,9 +130,21 @@ int vim_task(struct vim *v, const struct moref *task, struct moref *ret, void (*
  * cannot be read. */
 int vim_task_beside(struct vim *v, const struct moref *task, const struct vim_watched *beside,
                     const struct context *ctx, struct error *err) NESTOR_CHECKED;
+/* An object to be read, and where it goes. */
+struct vim_wish {
+    const struct moref *ref;
+    const struct vim_set *set;
+    struct vim_object *ret;
+};
+
 /* vim_call_ref with VIM_ONCE, then soap_forget, then vim_task. *ret_uncertain: also when the task's end was not seen,
  * or came as a success after the context's end; not when the task itself failed. */
 int vim_do(struct vim *v, struct soap_request *request, struct moref *ret, bool *ret_uncertain,
            const struct context *ctx, struct error *err) NESTOR_CHECKED;
+/* The same, and if the task has ended when it is looked at first, the object is as that answer shows it; else it is
+ * left empty. What it shows of the task's work is so; what it does not show may have been read too early. seen->ret
+ * NULL: nobody wants to see it. */
+int vim_do_seeing(struct vim *v, struct soap_request *request, const struct vim_wish *seen, bool *ret_uncertain,
+                  const struct context *ctx, struct error *err) NESTOR_CHECKED;
 
 #endif

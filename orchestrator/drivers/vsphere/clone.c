@@ -366,5 +366,5 @@ int vsphere_create(struct hypervisor *hv, const struct machine_spec *spec, const
     if (check_name(spec, err) || vsphere_source(hv, spec->image->name, spec->full_clone, &s, ctx, err) ||
         vsphere_source_check(s, spec, err) || make(hv, spec, s, &vm, ctx, err))
         return -1;
-    return vm.digest[0] ? 0 : vsphere_set_hardware(hv, spec, &vm, spec->expose, ctx, err);
+    return vm.digest[0] ? 0 : vsphere_set_hardware(hv, spec, &vm, spec->expose, NULL, ctx, err);
 }

@@ -87,14 +87,23 @@ static int put_hardware(struct hypervisor *hv, struct soap_request *r, const str
     return 0;
 }
 
-int vsphere_set_hardware(struct hypervisor *hv, const struct machine_spec *spec, struct vm *vm, bool nested,
-                         const struct context *ctx, struct error *err) {
+static int reconfigure(struct hypervisor *hv, const struct machine_spec *spec, const struct vm *vm, bool nested,
+                       struct vim_object *seen, const struct context *ctx, struct error *err) {
+    const struct vim_wish wish = {&vm->ref, &hardware_set, seen};
     struct soap_request *request = soap_new("ReconfigVM_Task", &vm->ref);
-    int failed =
-        put_hardware(hv, request, spec, vm, nested, ctx, err) || vsphere_vm_do(hv, &spec->tag, request, NULL, ctx, err);
+    struct error why = {0};
+    bool uncertain = false;
+    int failed = put_hardware(hv, request, spec, vm, nested, ctx, err);
+    if (!failed && vim_do_seeing(hv->vim, request, &wish, &uncertain, ctx, &why))
+        failed = vsphere_vm_failed(hv, &spec->tag, uncertain, &why, err);
     soap_free(request);
-    if (failed)
-        return error_context(err, "setting its hardware");
+    return failed ? error_context(err, "setting its hardware") : 0;
+}
+
+int vsphere_set_hardware(struct hypervisor *hv, const struct machine_spec *spec, struct vm *vm, bool nested,
+                         struct vim_object *seen, const struct context *ctx, struct error *err) {
+    if (reconfigure(hv, spec, vm, nested, seen, ctx, err))
+        return -1;
     vm->cpus = spec->cpus ? spec->cpus : vm->cpus;
     vm->memory = spec->memory ? vsphere_memory_of(spec) : vm->memory;
     vm->exposed = nested;
@@ -133,13 +142,8 @@ static int check_able(const struct machine_spec *spec, const struct vim_object *
     return 0;
 }
 
-static int read_hardware(struct hypervisor *hv, const struct machine_spec *spec, struct vm *vm, struct vim_object *seen,
-                         const struct context *ctx, struct error *err) {
-    if (vim_read(hv->vim, &vm->ref, &hardware_set, seen, ctx, err)) {
-        if (vim_fault_is(err, VIM_MANAGED_OBJECT_NOT_FOUND))
-            vsphere_vm_doubt(hv, &spec->tag);
-        return error_subject(err, spec->tag.path);
-    }
+static void take_hardware(struct hypervisor *hv, const struct machine_spec *spec, struct vm *vm,
+                          const struct vim_object *seen) {
     xmlNode *power = vim_property(seen, "runtime.powerState");
     vm->power = xml_is(power, "poweredOn") ? POWER_ON : POWER_OFF;
     vm->suspended = xml_is(power, "suspended");
@@ -147,7 +151,30 @@ static int read_hardware(struct hypervisor *hv, const struct machine_spec *spec,
     vm->cpus = (uint32_t)xml_number(vim_property(seen, "config.hardware.numCPU"), 0);
     vm->memory = (uint64_t)xml_number(vim_property(seen, "config.hardware.memoryMB"), 0) * MIB;
     vsphere_vm_keep(hv, &spec->tag, vm);
+}
+
+static int read_hardware(struct hypervisor *hv, const struct machine_spec *spec, struct vm *vm, struct vim_object *seen,
+                         const struct context *ctx, struct error *err) {
+    if (vim_read(hv->vim, &vm->ref, &hardware_set, seen, ctx, err)) {
+        if (vim_fault_is(err, VIM_MANAGED_OBJECT_NOT_FOUND))
+            vsphere_vm_doubt(hv, &spec->tag);
+        return error_subject(err, spec->tag.path);
+    }
+    take_hardware(hv, spec, vm, seen);
     return 0;
+}
+
+/* What the end of the reconfigure's task came with counts if it shows the setting; else it may be from before, and is
+ * read once more. */
+static int read_back(struct hypervisor *hv, const struct machine_spec *spec, struct vm *vm, bool on,
+                     struct vim_object *seen, const struct context *ctx, struct error *err) {
+    if (seen->doc) {
+        take_hardware(hv, spec, vm, seen);
+        if (vm->exposed == on && has_wanted_size(vm, spec))
+            return 0;
+    }
+    vim_object_free(seen);
+    return read_hardware(hv, spec, vm, seen, ctx, err);
 }
 
 /* 1: nothing to do; 0: set it. */
@@ -176,14 +203,14 @@ int vsphere_expose(struct hypervisor *hv, const struct machine_spec *spec, bool 
     if (before < 0)
         return -1;
     if (!before) {
-        if (vsphere_set_hardware(hv, spec, &vm, on, ctx, &why)) {
+        if (vsphere_set_hardware(hv, spec, &vm, on, &seen, ctx, &why)) {
             if (vim_fault_is(&why, VIM_INVALID_POWER_STATE))
                 return refuse_running(spec, on, err);
             if (err)
                 *err = why;
             return -1;
         }
-        if (read_hardware(hv, spec, &vm, &seen, ctx, err))
+        if (read_back(hv, spec, &vm, on, &seen, ctx, err))
             return -1;
     }
     *ret_exposed = vm.exposed;

@@ -1,4 +1,5 @@
-/* Single reads. Those of one set that are asked for at the same time go together: one queue per set. */
+/* Single reads. Those of one set that are asked for at the same time go together: one queue per set, and one per pair
+ * of sets for those who want two objects at once. */
 #include "drivers/vsphere/vim_priv.h"
 
 #include <stdlib.h>
@@ -6,8 +7,9 @@
 
 struct read_item {
     struct share_item item;
-    const struct moref *ref;
-    struct vim_object *ret;
+    const struct moref *refs[2]; /* the second NULL: one object */
+    struct vim_object *ret[2];
+    bool taken[2];
 };
 
 struct round {
@@ -16,13 +18,24 @@ struct round {
     size_t cursor; /* objects come in the order they were asked for, mostly: a search begins where the last one ended */
 };
 
+/* Where an object belongs. */
+struct slot {
+    size_t at; /* in the batch */
+    int which;
+};
+
 /* --- one round --- */
 
 static struct read_item *item_at(struct round *r, size_t i) { return (struct read_item *)r->batch->items[i]; }
 
+static const struct moref *missing(const struct read_item *item, int which) {
+    return item && !item->taken[which] ? item->refs[which] : NULL;
+}
+
+/* All firsts go before all seconds, so what those say is no older. */
 static const struct moref *ref_at(void *data, size_t i) {
-    struct read_item *item = item_at(data, i);
-    return item ? item->ref : NULL;
+    struct round *r = data;
+    return missing(item_at(r, i % r->batch->n), i >= r->batch->n);
 }
 
 static void lock(void *data, bool on) {
@@ -33,36 +46,44 @@ static void lock(void *data, bool on) {
         share_unlock(r->batch);
 }
 
-/* The next item from the cursor on, once around, that asks for this object; false: none. */
-static bool find(struct round *r, const struct moref *ref, size_t *ret) {
+/* The next that asks for this object, from the cursor on, once around; false: none. */
+static bool find(struct round *r, const struct moref *ref, struct slot *ret) {
     for (size_t n = r->batch->n, step = 0; step < n; step++) {
         size_t i = (r->cursor + step) % n;
-        if (item_at(r, i) && moref_equal(item_at(r, i)->ref, ref)) {
-            *ret = i;
-            r->cursor = (i + 1) % n;
-            return true;
+        for (int which = 0; which < 2; which++) {
+            const struct moref *wanted = missing(item_at(r, i), which);
+            if (wanted && moref_equal(wanted, ref)) {
+                *ret = (struct slot){i, which};
+                r->cursor = (i + 1) % n;
+                return true;
+            }
         }
     }
     return false;
 }
 
+static void put(struct round *r, struct slot slot, struct vim_object object) {
+    struct read_item *item = item_at(r, slot.at);
+    *item->ret[slot.which] = object;
+    item->taken[slot.which] = true;
+    if (!missing(item, 0) && !missing(item, 1))
+        share_deliver(r->batch, slot.at, 0, NULL);
+}
+
 /* To all who asked for it. */
 static int take(void *data, struct vim_object *object, struct error *err) {
     struct round *r = data;
-    size_t i = 0, next = 0;
+    struct slot slot, next;
     (void)err;
     share_lock(r->batch);
-    bool found = find(r, &object->ref, &i);
+    bool found = find(r, &object->ref, &slot);
     while (found) {
-        struct read_item *item = item_at(r, i);
-        r->batch->items[i] = NULL; /* so that it is not found again */
+        item_at(r, slot.at)->taken[slot.which] = true; /* so that it is not found again */
         found = find(r, &object->ref, &next);
-        *item->ret = found ? object_copy(object) : *object;
-        r->batch->items[i] = &item->item;
-        share_deliver(r->batch, i, 0, NULL);
+        put(r, slot, found ? object_copy(object) : *object);
         if (!found)
             object->doc = NULL;
-        i = next;
+        slot = next;
     }
     share_unlock(r->batch);
     return 0;
@@ -70,10 +91,10 @@ static int take(void *data, struct vim_object *object, struct error *err) {
 
 static void refuse(void *data, const struct moref *ref, const struct error *why) {
     struct round *r = data;
-    size_t i = 0;
+    struct slot slot;
     share_lock(r->batch);
-    while (find(r, ref, &i))
-        share_deliver(r->batch, i, -1, why);
+    while (find(r, ref, &slot))
+        share_deliver(r->batch, slot.at, -1, why);
     share_unlock(r->batch);
 }
 
@@ -82,8 +103,9 @@ static void tell_gone(struct round *r) {
     share_lock(r->batch);
     for (size_t i = 0; i < r->batch->n; i++)
         if (item_at(r, i)) {
-            const struct moref *ref = item_at(r, i)->ref;
+            const struct moref *ref = missing(item_at(r, i), 0);
             struct error err = {0};
+            ref = ref ? ref : missing(item_at(r, i), 1);
             error_set(&err, ERR_NOT_FOUND, vim_subject(r->reader->v), "%s %s does not exist (any more)", ref->type,
                       ref->id);
             err.native = VIM_MANAGED_OBJECT_NOT_FOUND;
@@ -93,15 +115,17 @@ static void tell_gone(struct round *r) {
 }
 
 static int run(void *data, struct share_batch *batch, const struct context *ctx, struct error *err) {
-    struct round round = {.reader = data, .batch = batch};
-    struct wanted wanted = {.set = round.reader->set,
-                            .n = batch->n,
+    struct reader *reader = data;
+    struct round round = {.reader = reader, .batch = batch};
+    struct wanted wanted = {.set = reader->sets[0],
+                            .other_set = reader->sets[1],
+                            .n = reader->sets[1] ? 2 * batch->n : batch->n,
                             .ref = ref_at,
                             .lock = lock,
                             .take = take,
                             .refuse = refuse,
                             .data = &round};
-    if (retrieve_wanted(round.reader->v, &wanted, ctx, err))
+    if (retrieve_wanted(reader->v, &wanted, ctx, err))
         return -1;
     tell_gone(&round);
     return 0;
@@ -120,10 +144,11 @@ void readers_destroy(struct vim *v) {
     pthread_mutex_destroy(&v->readers_lock);
 }
 
-static struct reader *reader_new(struct vim *v, const struct vim_set *set) {
+static struct reader *reader_new(struct vim *v, const struct vim_set *first, const struct vim_set *second) {
     struct reader *r = xcalloc(1, sizeof *r);
     r->v = v;
-    r->set = set;
+    r->sets[0] = first;
+    r->sets[1] = second;
     r->share.rounds_max = READ_ROUNDS;
     r->share.wakes = &v->wakes;
     r->share.subject = vim_subject(v);
@@ -134,13 +159,13 @@ static struct reader *reader_new(struct vim *v, const struct vim_set *set) {
     return r;
 }
 
-static struct reader *reader_of(struct vim *v, const struct vim_set *set) {
+static struct reader *reader_of(struct vim *v, const struct vim_set *first, const struct vim_set *second) {
     pthread_mutex_lock(&v->readers_lock);
     struct reader *r = v->readers;
-    while (r && r->set != set)
+    while (r && (r->sets[0] != first || r->sets[1] != second))
         r = r->next;
     if (!r) {
-        r = reader_new(v, set);
+        r = reader_new(v, first, second);
         r->next = v->readers;
         v->readers = r;
     }
@@ -151,9 +176,23 @@ static struct reader *reader_of(struct vim *v, const struct vim_set *set) {
 int vim_read(struct vim *v, const struct moref *ref, const struct vim_set *set, struct vim_object *ret,
              const struct context *ctx, struct error *err) {
     struct vim_object object = {.doc = NULL};
-    struct read_item item = {.ref = ref, .ret = &object};
-    if (share_do(&reader_of(v, set)->share, &item.item, ctx, err))
+    struct read_item item = {.refs = {ref}, .ret = {&object}};
+    if (share_do(&reader_of(v, set, NULL)->share, &item.item, ctx, err))
         return -1;
     *ret = object;
+    return 0;
+}
+
+int read_pair(struct vim *v, const struct vim_wish *first, const struct vim_wish *second, const struct context *ctx,
+              struct error *err) {
+    struct vim_object objects[2] = {{.doc = NULL}, {.doc = NULL}};
+    struct read_item item = {.refs = {first->ref, second->ref}, .ret = {&objects[0], &objects[1]}};
+    if (share_do(&reader_of(v, first->set, second->set)->share, &item.item, ctx, err)) {
+        vim_object_free(&objects[0]);
+        vim_object_free(&objects[1]);
+        return -1;
+    }
+    *first->ret = objects[0];
+    *second->ret = objects[1];
     return 0;
 }

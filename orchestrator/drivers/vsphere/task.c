@@ -101,17 +101,44 @@ int vim_task_beside(struct vim *v, const struct moref *task, const struct vim_wa
     return follow(&f, ctx, err);
 }
 
-int vim_do(struct vim *v, struct soap_request *request, struct moref *ret, bool *ret_uncertain,
-           const struct context *ctx, struct error *err) {
+/* 1, -1: it has ended, as `look` says; 0: it has to be waited for, or could not be read so. */
+static int look_first(struct follow *f, const struct vim_wish *seen, const struct context *ctx, struct error *err) {
+    cleanup_vim_object struct vim_object task = {0};
+    const struct vim_wish first = {f->task, &task_set, &task};
+    struct error ignored = {0};
+    if (read_pair(f->v, &first, seen, ctx, &ignored))
+        return 0;
+    int enough = look(f, &task, err);
+    if (enough <= 0)
+        vim_object_free(seen->ret);
+    return enough;
+}
+
+/* seen may be NULL. */
+static int call_and_follow(struct follow *f, struct soap_request *request, const struct vim_wish *seen,
+                           bool *ret_uncertain, const struct context *ctx, struct error *err) {
     struct moref task;
-    int failed = vim_call_ref(v, request, VIM_ONCE, &task, ret_uncertain, ctx, err);
+    int failed = vim_call_ref(f->v, request, VIM_ONCE, &task, ret_uncertain, ctx, err);
     soap_forget(request); /* what follows may take minutes, in a hundred threads */
     if (failed)
         return -1;
-    struct follow f = {.v = v, .task = &task, .ret = ret};
-    if (follow(&f, ctx, err) == 0)
+    f->task = &task;
+    int enough = seen ? look_first(f, seen, ctx, err) : 0;
+    if (enough > 0 || (enough == 0 && follow(f, ctx, err) == 0))
         return 0;
     if (ret_uncertain)
-        *ret_uncertain = !f.failed; /* its own failure is an answer; anything else is none */
+        *ret_uncertain = !f->failed; /* its own failure is an answer; anything else is none */
     return -1;
+}
+
+int vim_do(struct vim *v, struct soap_request *request, struct moref *ret, bool *ret_uncertain,
+           const struct context *ctx, struct error *err) {
+    struct follow f = {.v = v, .ret = ret};
+    return call_and_follow(&f, request, NULL, ret_uncertain, ctx, err);
+}
+
+int vim_do_seeing(struct vim *v, struct soap_request *request, const struct vim_wish *seen, bool *ret_uncertain,
+                  const struct context *ctx, struct error *err) {
+    struct follow f = {.v = v};
+    return call_and_follow(&f, request, seen->ret ? seen : NULL, ret_uncertain, ctx, err);
 }

@@ -6,7 +6,7 @@
  *   share.c      what many threads ask for at once, done by one of them
  *   object.c     an object's properties as a small document
  *   retrieve.c   one RetrievePropertiesEx to its end: pages, repetition; wanted.c: of known objects
- *   read.c       single reads, shared; bulk.c: many objects
+ *   read.c       single reads and pairs, shared; bulk.c: many objects
  *   watch.c      waiting for an object: watch_priv.h
  *   task.c       tasks
  */
@@ -27,11 +27,11 @@ struct view;  /* bulk.c */
  * a read waits for a batch to come back before its own leaves; with more, there are more round trips. */
 #define READ_ROUNDS 4
 
-/* The reads of one set. */
+/* The reads of one set, or of two. */
 struct reader {
     struct reader *next;
     struct vim *v;
-    const struct vim_set *set;
+    const struct vim_set *sets[2]; /* the second: NULL, or of another type */
     struct share share;
 };
 
@@ -118,7 +118,7 @@ int retrieve(struct vim *v, const struct retrieval *retrieval, const struct cont
 
 /* Known objects, [0, n). */
 struct wanted {
-    const struct vim_set *set;
+    const struct vim_set *set, *other_set; /* the second: NULL, or for those that are of another type */
     size_t n;
     /* The i-th one, or NULL once it needs not be asked for any more. Called between lock(true) and lock(false). */
     const struct moref *(*ref)(void *data, size_t i);
@@ -140,6 +140,9 @@ void put_traversal(struct soap_request *r, const char *type, const char *path);
 
 void readers_init(struct vim *v);
 void readers_destroy(struct vim *v);
+/* vim_read of two objects of different types in one round trip, in this order. */
+int read_pair(struct vim *v, const struct vim_wish *first, const struct vim_wish *second, const struct context *ctx,
+              struct error *err) NESTOR_CHECKED;
 
 /* --- bulk.c --- */
 

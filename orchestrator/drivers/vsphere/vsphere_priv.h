@@ -249,9 +249,10 @@ int vsphere_guestinfo(const char *what, const char *text, struct buffer *ret, co
 
 int vsphere_expose(struct hypervisor *hv, const struct machine_spec *spec, bool on, bool *ret_exposed,
                    const struct context *ctx, struct error *err);
-/* CPUs, memory, disk, nesting and the digest in one reconfigure; off. vm is brought up to date, and kept. */
+/* CPUs, memory, disk, nesting and the digest in one reconfigure; off. vm is brought up to date, and kept. ret_seen (may
+ * be NULL): as vim_do_seeing has it. */
 int vsphere_set_hardware(struct hypervisor *hv, const struct machine_spec *spec, struct vm *vm, bool nested,
-                         const struct context *ctx, struct error *err) NESTOR_CHECKED;
+                         struct vim_object *ret_seen, const struct context *ctx, struct error *err) NESTOR_CHECKED;
 
 /* What the spec asks for, in the steps ESXi takes. */
 uint64_t vsphere_memory_of(const struct machine_spec *spec);

@@ -37,6 +37,8 @@ static struct soap_request *request(void *data, const struct context *ctx, struc
     (void)ctx, (void)err;
     soap_open(r, "specSet");
     put_set(r, p->wanted->set);
+    if (p->wanted->other_set)
+        put_set(r, p->wanted->other_set);
     size_t n = put_objects(r, p);
     soap_flag(r, "reportMissingObjectsInResults", true); /* one that is gone is left out then, and fails nobody */
     soap_close(r);
