@@ -112,9 +112,9 @@ static void what_was_seen_before_a_task_has_ended_is_dropped(void **state) {
     for (int fails = 0; fails < 2; fails++) {
         struct doing d;
         cleanup_free char *task = xasprintf("task-%d", fails + 1);
-        int waits = vim_server_count(c->s, "WaitForUpdatesEx");
+        int reads = vim_server_count(c->s, "RetrievePropertiesEx");
         start_doing(&d, c, true, test_within(10000));
-        vim_server_await(c->s, "WaitForUpdatesEx", waits + 1);
+        vim_server_await(c->s, "RetrievePropertiesEx", reads + 2); /* of both, and then of the task */
         vim_server_task_ends(c->s, task, fails ? "InvalidPowerState" : NULL, fails ? "It is on." : NULL);
         join(&d);
         assert_int_equal(d.rc, fails ? -1 : 0);
