@@ -275,6 +275,24 @@ static void every_fault_at_every_step_on_a_vcenter(void **state) {
     live_with_all(*state, on_vcenter, false, without_snapshot);
 }
 
+static void a_session_that_ends_at_any_step_costs_one_login(void **state) {
+    struct vsphere_fixture *f = *state;
+    struct vsphere_machine m;
+    cleanup_buffer struct buffer rules = {0};
+    size_t logins = 0;
+    without_snapshot(f);
+    for (const struct step *s = on_vcenter; s->perform; s++, logins++)
+        buffer_printf(&rules, "%s fault=NotAuthenticated times=1\n", s->method);
+    vcsim_control(&f->proxy, buffer_str(&rules));
+    assert_int_equal(truncate(f->proxy.calls, 0), 0);
+    vsphere_machine_init(&m, "vm", "gh-template");
+    for (const struct step *s = on_vcenter; s->perform; s++)
+        MUST(f, s->perform(f, &m));
+    assert_int_equal(vcsim_count_calls(&f->proxy, "Login"), logins);
+    vcsim_control(&f->proxy, "");
+    assert_int_equal(count_ours(f), 0);
+}
+
 /* --- a bare ESXi --- */
 
 static int esxi(void **state) {
@@ -309,7 +327,10 @@ static void every_fault_of_a_copied_clone_on_an_esxi(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest vcenter_tests[] = {cmocka_unit_test(every_fault_at_every_step_on_a_vcenter)};
+    const struct CMUnitTest vcenter_tests[] = {
+        cmocka_unit_test(every_fault_at_every_step_on_a_vcenter),
+        cmocka_unit_test(a_session_that_ends_at_any_step_costs_one_login),
+    };
     const struct CMUnitTest esxi_tests[] = {
         cmocka_unit_test(every_fault_of_a_linked_clone_on_an_esxi),
         cmocka_unit_test(every_fault_of_a_folder_that_is_left_on_an_esxi),
