@@ -105,7 +105,7 @@ static const struct {
     enum error_code code; /* ERR_NONE: it is so already */
     const char *words, *mend;
 } senses[] = {
-    /* By whom? */
+    /* It is looked for what has it: nothing here. */
     {"CloneVM_Task", create, VIM_DUPLICATE_NAME, ERR_EXISTS, "the name " NAME " is taken", "rename that"},
     {"CreateVM_Task", create, VIM_DUPLICATE_NAME, ERR_EXISTS, "the name " NAME " is taken", "rename that"},
     /* Nesting can be set while it is off. */
@@ -153,15 +153,14 @@ static size_t calls_until_told(const struct step *step, const struct fault *faul
 }
 
 static struct expected expect(const struct step *step, const struct fault *fault, bool of_task) {
-    struct expected e = {fault->code,
-                         fault->id,
-                         fault->retry,
-                         fault->name,
-                         SAID,
-                         fault->mend,
-                         step->context,
-                         calls_until_told(step, fault),
-                         0};
+    struct expected e = {.code = fault->code,
+                         .native = fault->id,
+                         .retry = fault->retry,
+                         .begins = fault->name,
+                         .has = SAID,
+                         .mend = fault->mend,
+                         .context = step->context,
+                         .calls = calls_until_told(step, fault)};
     if (fault->id == VIM_NOT_AUTHENTICATED && !of_task) { /* others end the session each time */
         e.calls = 4;
         e.logins = 3;
@@ -169,7 +168,12 @@ static struct expected expect(const struct step *step, const struct fault *fault
     for (size_t i = 0; i < sizeof senses / sizeof *senses; i++)
         if (senses[i].fault == fault->id && senses[i].perform == step->perform &&
             strcmp(senses[i].method, step->method) == 0)
-            e = (struct expected){senses[i].code, 0, false, senses[i].words, "", senses[i].mend, "", 1, 0};
+            e = (struct expected){.code = senses[i].code,
+                                  .begins = senses[i].words,
+                                  .has = "",
+                                  .mend = senses[i].mend,
+                                  .context = "",
+                                  .calls = 1};
     return e;
 }
 
