@@ -206,6 +206,12 @@ static void a_machine_that_went_by_hand_is_gone(void **state) {
     MUST_FAIL(f, driver->start(f->hv, &m.spec, in_time(f), &f->err), ERR_NOT_FOUND, "", "");
     MUST_FAIL(f, driver->start(f->hv, &m.spec, in_time(f), &f->err), ERR_NOT_FOUND, "there is no such machine",
               "nestor up");
+    MUST(f, create(f, &m));
+    free(vcsim_run(&f->vcsim, "govc vm.destroy box.vm-01234567"));
+    MUST(f, driver->power_cut(f->hv, &m.spec.tag, in_time(f), &f->err));
+    MUST(f, create(f, &m));
+    free(vcsim_run(&f->vcsim, "govc vm.destroy box.vm-01234567"));
+    MUST(f, driver->stop(f->hv, &m.spec.tag, in_time(f), &f->err));
     stop(f);
 }
 

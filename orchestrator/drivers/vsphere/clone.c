@@ -327,7 +327,7 @@ static int make(struct hypervisor *hv, const struct machine_spec *spec, const st
     *vm = (struct vm){.there = true, .power = POWER_OFF, .exposed = s->exposed, .fresh = true};
     if (hv->vcenter ? clone_vm(hv, spec, s, digest, &vm->ref, ctx, &why)
                     : vsphere_create_on_esxi(hv, spec, s, vm, ctx, &why)) {
-        if (vim_fault_is(&why, VIM_DUPLICATE_NAME))
+        if (vim_fault_is(&why, VIM_DUPLICATE_NAME) && !moref_is_set(&vm->ref)) /* of the VM, not of a disk's copy */
             return explain_duplicate(hv, spec, ctx, err);
         if (err)
             *err = why;

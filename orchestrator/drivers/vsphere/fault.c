@@ -82,14 +82,16 @@ static void object(xmlNode *node, char *out, size_t size) {
 }
 
 int vim_fault_error(xmlNode *node, const char *message, const char *subject, struct error *err) {
-    char name[64], about[200], which[180], said[400], more[300] = "";
+    char name[64], about[200] = "", which[180] = "", said[400], more[300] = "";
     type_name(node, name, sizeof name);
-    detail(node, which, sizeof which);
-    object(node, about, sizeof about);
+    enum vim_fault fault = vim_fault_find(name);
+    if (fault != VIM_NOT_AUTHENTICATED) { /* a NoPermission in the API; but no privilege is what is missing */
+        detail(node, which, sizeof which);
+        object(node, about, sizeof about);
+    }
     snprintf(said, sizeof said, "%s", message ? message : "");
     /* What the host said to vCenter; often the only sentence that tells something. */
     xml_text(xml_child(xml_child(node, "faultMessage"), "message"), more, sizeof more);
-    enum vim_fault fault = vim_fault_find(name);
     const struct row *row = row_of(fault);
     const char *colon = said[0] ? ": " : "", *semicolon = more[0] ? "; " : "";
     error_set(err, row->code, subject, "%s%s%s%s%s%s%s", name[0] ? name : row->name, which, about, colon, said,

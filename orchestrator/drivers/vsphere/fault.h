@@ -10,7 +10,8 @@
 #include "nestor/error.h"
 
 /* X(symbol, name, error code, retry, mend or NULL). The rows are complete in fault.c's sense: what is not here is
- * VIM_OTHER, ERR_PROCESS, no retry, with the server's own words. */
+ * VIM_OTHER, ERR_PROCESS, no retry, with the server's own words. None is ERR_CANCELLED: that is our own user's doing,
+ * and what nestor cancels itself ends in the error it was cancelled for. */
 #define VIM_FAULTS(X)                                                                                                  \
     X(VIM_NOT_AUTHENTICATED, "NotAuthenticated", ERR_AUTH, true, NULL)                                                 \
     X(VIM_INVALID_LOGIN, "InvalidLogin", ERR_AUTH, false, "check 'username' and the password the lab file points at")  \
@@ -38,7 +39,7 @@
     X(VIM_FILE_LOCKED, "FileLocked", ERR_LOCKED, true, NULL)                                                           \
     X(VIM_RESOURCE_IN_USE, "ResourceInUse", ERR_LOCKED, true, NULL)                                                    \
     X(VIM_METHOD_DISABLED, "MethodDisabled", ERR_LOCKED, true, "a backup or another product may have locked it")       \
-    X(VIM_REQUEST_CANCELED, "RequestCanceled", ERR_CANCELLED, false, NULL)                                             \
+    X(VIM_REQUEST_CANCELED, "RequestCanceled", ERR_CONFLICT, false, "somebody cancelled it on the server: try again")  \
     X(VIM_TIMEDOUT, "Timedout", ERR_TIMEOUT, true, NULL)                                                               \
     X(VIM_HOST_NOT_CONNECTED, "HostNotConnected", ERR_UNREACHABLE, true, "the ESXi host is not connected to vCenter")  \
     X(VIM_HOST_COMMUNICATION, "HostCommunication", ERR_UNREACHABLE, true, NULL)                                        \

@@ -77,14 +77,27 @@ int vsphere_power_off(struct hypervisor *hv, const struct tag *tag, const struct
     return power_call(hv, tag, vm, "PowerOffVM_Task", false, ctx, err);
 }
 
+/* Somebody has removed it meanwhile: it is as good as off. -1 with `why`, if it was not for that. */
+static int gone_or_failed(struct hypervisor *hv, const struct tag *tag, struct error *why, const struct context *ctx,
+                          struct error *err) {
+    struct vm vm;
+    if (vim_fault_is(why, VIM_MANAGED_OBJECT_NOT_FOUND) && vsphere_vm_look(hv, tag, &vm, ctx, NULL) == 0 && !vm.there)
+        return 0;
+    error_subject(why, tag->path);
+    if (err)
+        *err = *why;
+    return -1;
+}
+
 int vsphere_power_cut(struct hypervisor *hv, const struct tag *tag, const struct context *ctx, struct error *err) {
     struct vm vm;
+    struct error why = {0};
     if (vsphere_vm_find(hv, tag, &vm, ctx, err))
         return -1;
     if (!vm.there)
         return 0;
-    if (vsphere_power_off(hv, tag, &vm.ref, ctx, err))
-        return -1;
+    if (vsphere_power_off(hv, tag, &vm.ref, ctx, &why))
+        return gone_or_failed(hv, tag, &why, ctx, err);
     keep_power(hv, tag, &vm, POWER_OFF);
     return 0;
 }
@@ -113,7 +126,6 @@ static int shut_down_guest(struct hypervisor *hv, const struct tag *tag, const s
         error_set(err, ERR_TIMEOUT, tag->path, "it cannot be asked to power off: VMware Tools do not run in it");
         return error_mend(err, "install open-vm-tools in its template");
     }
-    error_subject(&why, tag->path);
     if (err)
         *err = why;
     return -1;
@@ -121,15 +133,16 @@ static int shut_down_guest(struct hypervisor *hv, const struct tag *tag, const s
 
 int vsphere_stop(struct hypervisor *hv, const struct tag *tag, const struct context *ctx, struct error *err) {
     struct vm vm;
+    struct error why = {0};
     if (vsphere_vm_find(hv, tag, &vm, ctx, err))
         return -1;
     if (!vm.there)
         return 0;
     if (vm.suspended)
         return vsphere_power_cut(hv, tag, ctx, err);
-    int rc = shut_down_guest(hv, tag, &vm.ref, ctx, err);
-    if (rc < 0 || (!rc && vim_watch(hv->vim, &vm.ref, &power_set, look_for_off, NULL, ctx, err)))
-        return error_subject(err, tag->path);
+    int rc = shut_down_guest(hv, tag, &vm.ref, ctx, &why);
+    if (rc < 0 || (!rc && vim_watch(hv->vim, &vm.ref, &power_set, look_for_off, NULL, ctx, &why)))
+        return gone_or_failed(hv, tag, &why, ctx, err);
     keep_power(hv, tag, &vm, POWER_OFF);
     return 0;
 }
