@@ -103,6 +103,44 @@ static void only_the_users_own_tasks_are_waited_for(void **state) {
               "no more VMs being made");
 }
 
+/* --- its host --- */
+
+/* Of the clones, the hosts they are put on, in their order; "-": the server chooses. */
+static void hosts_of_clones(struct vsphere_fixture *f, struct buffer *ret) {
+    json_t *calls = vcsim_calls(&f->proxy, "CloneVM_Task"), *call;
+    size_t i;
+    json_array_foreach(calls, i, call) {
+        const char *host = NULL;
+        json_unpack(call, "{s:{s:{s:{s?s}}}}", "params", "spec", "location", "host", &host);
+        buffer_printf(ret, "%s ", host ? host : "-");
+    }
+    json_decref(calls);
+}
+
+static void a_cluster_without_drs_is_told_its_usable_hosts_in_turn(void **state) {
+    struct vsphere_fixture *f = *state;
+    static const char *const names[] = {"a", "b", "c"};
+    cleanup_buffer struct buffer with = {0}, without = {0};
+    VSPHERE_OPEN(f);
+    MUST(f, create(f, "a"));
+    hosts_of_clones(f, &with);
+    assert_string_equal(buffer_str(&with) + with.len - 2, "- ");
+    MUST(f, take_away(f, "a"));
+    vcsim_control(&f->proxy, "set ClusterComputeResource * configurationEx.drsConfig.enabled false\n"
+                             "set HostSystem DC0_C0_H1 runtime.inMaintenanceMode true\n");
+    VSPHERE_OPEN(f);
+    for (int i = 0; i < 3; i++)
+        MUST(f, create(f, names[i]));
+    hosts_of_clones(f, &without);
+    cleanup_free char *expected =
+        vcsim_run(&f->vcsim, "h() { govc find -i /DC0/host -type h -name DC0_C0_H$1; }; echo $(h 0) $(h 2) $(h 0)");
+    expected[strcspn(expected, "\n")] = ' ';
+    assert_string_equal(buffer_str(&without) + with.len, expected);
+    vcsim_control(&f->proxy, "");
+    for (int i = 0; i < 3; i++)
+        MUST(f, take_away(f, names[i]));
+}
+
 /* --- its network card --- */
 
 static void no_clone_has_the_mac_that_its_template_was_given(void **state) {
@@ -146,6 +184,7 @@ int main(void) {
         test(a_name_that_nothing_visible_has_is_not_waited_for_for_long),
         test(what_is_still_being_made_is_waited_for_however_long),
         test(no_clone_has_the_mac_that_its_template_was_given),
+        test(a_cluster_without_drs_is_told_its_usable_hosts_in_turn),
         test(only_the_users_own_tasks_are_waited_for), /* its own never end */
         cmocka_unit_test(a_licence_that_may_not_be_seen_is_a_warning),
     };

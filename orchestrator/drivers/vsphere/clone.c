@@ -153,6 +153,7 @@ struct where {
     struct moref folder, datastore;
     const struct vsphere_compute *compute;
     const struct vsphere_network *network;
+    const struct moref *host; /* NULL: the server chooses */
 };
 
 static int find_where(struct hypervisor *hv, struct where *ret, const struct context *ctx, struct error *err) {
@@ -170,8 +171,8 @@ static void put_location(struct soap_request *r, const struct vsphere_source *s,
     soap_text(r, "diskMoveType",
               moref_is_set(&s->snapshot) ? "createNewChildDiskBacking" : "moveAllDiskBackingsAndDisallowSharing");
     soap_ref(r, "pool", &where->compute->pool);
-    if (moref_is_set(&where->compute->host))
-        soap_ref(r, "host", &where->compute->host);
+    if (where->host)
+        soap_ref(r, "host", where->host);
     put_network(r, s, where->network);
     soap_close(r);
 }
@@ -202,6 +203,7 @@ static int clone_vm(struct hypervisor *hv, const struct machine_spec *spec, cons
     struct where where;
     if (find_where(hv, &where, ctx, err))
         return -1;
+    where.host = vsphere_host_for_next(hv, where.compute);
     struct soap_request *request = soap_new("CloneVM_Task", &s->vm);
     int failed =
         put_clone(request, spec, s, &where, digest, err) || vsphere_vm_do(hv, &spec->tag, request, ret, ctx, err);

@@ -236,7 +236,7 @@ static int read_ref(struct hypervisor *hv, const struct moref *ref, const struct
 
 static const char *const owner_paths[] = {"owner", NULL}, *const parent_paths[] = {"parent", NULL},
                          *const folder_paths[] = {"vmFolder", NULL},
-                         *const compute_paths[] = {"resourcePool", "host", NULL},
+                         *const compute_paths[] = {"resourcePool", "host", "configurationEx", NULL},
                          *const state_paths[] = {"runtime.connectionState", "runtime.inMaintenanceMode", NULL};
 static const struct vim_set owner_set = {"ResourcePool", owner_paths}, parent_set = {"HostSystem", parent_paths},
                             folder_set = {"Datacenter", folder_paths}, compute_set = {"ComputeResource", compute_paths},
@@ -265,6 +265,8 @@ static int take_compute(void *data, struct vim_object *o, struct error *err) {
     }
     if (!moref_is_set(&c->pool))
         xml_ref(vim_property(o, "resourcePool"), &c->pool);
+    xmlNode *drs = xml_child(vim_property(o, "configurationEx"), "drsConfig");
+    c->no_drs = drs && !xml_flag(xml_child(drs, "enabled"), true);
     xmlNode *host = xml_child(vim_property(o, "host"), "ManagedObjectReference");
     for (; host; host = xml_next(host, "ManagedObjectReference"))
         if (xml_ref(host, &ref) && !is_in(&c->hosts, &ref))
@@ -285,6 +287,12 @@ static int read_compute(struct hypervisor *hv, struct vsphere_compute *c, const 
     c->hosts.n = 0;
     moref_list_add(&c->hosts, &c->host);
     return 0;
+}
+
+const struct moref *vsphere_host_for_next(struct hypervisor *hv, const struct vsphere_compute *c) {
+    if (moref_is_set(&c->host))
+        return &c->host;
+    return c->no_drs && c->usable.n ? &c->usable.items[atomic_fetch_add(&hv->placed, 1) % c->usable.n] : NULL;
 }
 
 void vsphere_compute_free(struct vsphere_compute *c) {

@@ -16,7 +16,7 @@ static const struct driver_param params[] = {
     {.key = "tls.ca", .help = "PEM file of the CAs that vouch for the server; default: the system's", .path = true},
     {.key = "tls.insecure", .help = "true: do not check who the server is, and warn on every run"},
     {.key = "inventory.datacenter", .help = "name or inventory path; default: the only one"},
-    {.key = "inventory.cluster", .help = "where machines run, and DRS places them; default: the only one"},
+    {.key = "inventory.cluster", .help = "where machines run, placed by DRS or in turn; default: the only one"},
     {.key = "inventory.host", .help = "instead of a cluster: the one host machines run on"},
     {.key = "inventory.resource-pool", .help = "instead of a cluster: the pool machines run in"},
     {.key = "inventory.datastore", .help = "where machines are kept; default: the template's, on an ESXi the only one"},

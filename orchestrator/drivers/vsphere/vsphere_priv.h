@@ -86,6 +86,7 @@ struct vsphere_datacenter {
 struct vsphere_compute {
     struct moref compute, pool;
     struct moref host;        /* only when machines are pinned to one */
+    bool no_drs;              /* a cluster that does not place machines itself */
     struct moref_list hosts;  /* those machines may run on */
     struct moref_list usable; /* of them: connected, out of maintenance, and this user may see it, when it was found */
 };
@@ -95,6 +96,9 @@ int vsphere_datacenter(struct hypervisor *hv, const struct vsphere_datacenter **
 int vsphere_compute(struct hypervisor *hv, const struct vsphere_compute **ret, const struct context *ctx,
                     struct error *err) NESTOR_CHECKED;
 void vsphere_compute_free(struct vsphere_compute *c); /* what is in it */
+/* The host the next machine is put on; NULL: the server chooses. A cluster without DRS must be told one (CloneVM_Task
+ * answers InvalidArgument: VirtualMachineRelocateSpec.host in the API reference), and gets its usable ones in turn. */
+const struct moref *vsphere_host_for_next(struct hypervisor *hv, const struct vsphere_compute *c);
 /* Of a host that was read with runtime.connectionState and runtime.inMaintenanceMode. */
 bool vsphere_host_is_usable(const struct vim_object *host);
 /* PLACE_DATASTORE, _FOLDER or _NETWORK. Not named and not needed (a vCenter takes the template's): an unset *ret. */
@@ -373,6 +377,7 @@ struct hypervisor {
     struct vim *vim;
     bool vcenter;                  /* else a bare ESXi */
     atomic_bool no_child_disks;    /* the host says that it cannot have them, or has refused them */
+    atomic_uint placed;            /* places.c: machines that were given a host in turn */
     int64_t release_ms, unseen_ms; /* own_network.c, clone.c: how long they wait; 0, or what a test wants */
 
     pthread_mutex_t lock;               /* of what is below, for moments only */
