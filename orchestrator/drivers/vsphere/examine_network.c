@@ -265,8 +265,14 @@ static int look_at_template(struct vsphere_examination *x, struct vsphere_networ
                             const struct context *ctx, struct error *err) {
     const struct where w = {x, x->hv->config.templates[i]};
     const struct vsphere_source *s;
-    if (vsphere_source(x->hv, w.template, true, &s, ctx, err))
+    struct error why = {0};
+    if (vsphere_source(x->hv, w.template, true, &s, ctx, &why)) {
+        if (vsphere_is_missing(&why)) /* which is told elsewhere */
+            return 0;
+        if (err)
+            *err = why;
         return -1;
+    }
     seen[i] = network_of_template(s);
     if (was_looked_at(seen, i, &seen[i]))
         return 0;
@@ -276,7 +282,7 @@ static int look_at_template(struct vsphere_examination *x, struct vsphere_networ
 }
 
 static int look_at_templates(struct vsphere_examination *x, const struct context *ctx, struct error *err) {
-    size_t n = x->hv->config.ntemplates;
+    size_t n = x->hv->config.nnesting;
     struct vsphere_network *seen = xcalloc(n + 1, sizeof *seen);
     int failed = 0;
     for (size_t i = 0; i < n && !failed; i++)

@@ -348,6 +348,8 @@ struct vsphere_examination {
 };
 void vsphere_tell(struct vsphere_examination *x, enum finding_kind kind, const char *subject, const char *mend,
                   const char *fmt, ...) NESTOR_PRINTF(5, 6);
+/* That a template is not there, or which of several is meant is not clear. */
+bool vsphere_is_missing(const struct error *why);
 int vsphere_examine_network(struct vsphere_examination *x, const struct context *ctx, struct error *err) NESTOR_CHECKED;
 int vsphere_examine(struct hypervisor *hv, finding_fn fn, void *data, const struct context *ctx, struct error *err);
 
