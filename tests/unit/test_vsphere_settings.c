@@ -192,6 +192,7 @@ static void with_file(const char *text, mode_t mode, enum error_code expected, c
         assert_string_equal(got, cause);
     else
         assert_non_null(strstr(err.cause, cause));
+    assert_int_equal(expected != ERR_NONE, err.mend[0] != '\0');
     assert_null(strstr(err.cause, "swordfish"));
     unlink(path);
 }
@@ -206,8 +207,8 @@ static void a_password_comes_from_a_file_of_ones_own(void **state) {
     with_file("swordfish", 0600, ERR_NONE, "swordfish");
     with_file("swordfish\n", 0640, ERR_IO, "others may read the password file (mode 0640)");
     with_file("swordfish\n", 0604, ERR_IO, "others may read the password file (mode 0604)");
-    with_file("", 0600, ERR_IO, "the password file is empty");
-    with_file("\n", 0600, ERR_IO, "the password file is empty");
+    with_file("", 0600, ERR_IO, "the first line of the password file is empty");
+    with_file("\n", 0600, ERR_IO, "the first line of the password file is empty");
     with_file(endless, 0600, ERR_IO, "longer than a password can be");
 }
 

@@ -182,8 +182,10 @@ static int read_password_file(const char *path, struct buffer *ret, struct error
     char text[PASSWORD_MAX + 2] = "";
     /* O_NONBLOCK: a FIFO of that name must be refused below, not waited for. */
     cleanup_close int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0)
-        return error_set_errno(err, errno, path, "cannot open the password file");
+    if (fd < 0) {
+        error_set_errno(err, errno, path, "cannot open the password file");
+        return error_mend(err, "correct password: { file: } in the lab file, from whose folder the path is seen");
+    }
     if (check_file(fd, path, err))
         return -1;
     ssize_t got = pread(fd, text, sizeof text - 1, 0);
@@ -193,9 +195,11 @@ static int read_password_file(const char *path, struct buffer *ret, struct error
     if (len > 0 && len <= PASSWORD_MAX)
         buffer_append(ret, text, len);
     explicit_bzero(text, sizeof text);
-    if (len > PASSWORD_MAX)
-        return error_set(err, ERR_IO, path, "its first line is longer than a password can be");
-    return len ? 0 : error_set(err, ERR_IO, path, "the password file is empty");
+    if (len > 0 && len <= PASSWORD_MAX)
+        return 0;
+    error_set(err, ERR_IO, path, "the first line of the password file is %s",
+              len ? "longer than a password can be" : "empty");
+    return error_mend(err, "write the password there, and nothing else");
 }
 
 static int read_password_env(const struct hypervisor *hv, const char *name, struct buffer *ret, struct error *err) {
