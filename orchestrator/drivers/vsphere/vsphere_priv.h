@@ -331,6 +331,8 @@ int vsphere_switch(struct hypervisor *hv, struct vsphere_switch *ret, const stru
 
 /* The name of the network nestor makes for the lab; NULL when it makes none. Caller frees. */
 char *vsphere_own_network(const struct hypervisor *hv);
+/* Whether a distributed switch takes it: ERR_SPEC. */
+int vsphere_check_vlan(const struct hypervisor *hv, struct error *err) NESTOR_CHECKED;
 /* It is there afterwards, if there is to be one. */
 int vsphere_own_network_make(struct hypervisor *hv, const struct context *ctx, struct error *err) NESTOR_CHECKED;
 int vsphere_prune(struct hypervisor *hv, const struct context *ctx, struct error *err);
