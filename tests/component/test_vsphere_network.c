@@ -203,7 +203,7 @@ static const char *const templates[] = {"gh-template", "/DC0/vm/other-template"}
 
 static void tell_templates(struct vsphere_fixture *f, size_t n) {
     f->templates = templates;
-    f->ntemplates = n;
+    f->ntemplates = f->nnesting = n;
 }
 
 static void without_a_network_that_of_the_template_is_judged(void **state) {
@@ -228,6 +228,12 @@ static void without_a_network_that_of_the_template_is_judged(void **state) {
                  "accept promiscuous mode in its security settings, or name a switch (inventory.switch)");
     VSPHERE_OPEN(f, "inventory.network=DC0_DVPG0");
     assert_does_not_find(f, "template");
+    f->nnesting = 0; /* nothing nests on it */
+    VSPHERE_OPEN(f, "inventory.network=VM Network");
+    assert_does_not_find(f, "port group");
+    VSPHERE_OPEN(f);
+    assert_does_not_find(f, "port group");
+    f->nnesting = 1;
     VSPHERE_OPEN(f, "inventory.switch=vSwitch0");
     assert_does_not_find(f, "template");
     vcsim_control(&f->proxy, "");

@@ -302,11 +302,15 @@ static int look_at_templates(struct vsphere_examination *x, const struct context
     return failed;
 }
 
+/* Machines that do not nest need nothing of a port group. */
 int vsphere_examine_network(struct vsphere_examination *x, const struct context *ctx, struct error *err) {
+    const struct hypervisor_config *config = &x->hv->config;
     const struct vsphere_network *n;
     if (x->hv->settings.vswitch)
         return look_at_switch(x, ctx, err);
     if (vsphere_network(x->hv, &n, ctx, err))
         return -1;
+    if (config->ntemplates && !config->nnesting)
+        return 0;
     return moref_is_set(&n->ref) ? look_at_named(x, n, ctx, err) : look_at_templates(x, ctx, err);
 }
