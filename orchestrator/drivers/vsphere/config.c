@@ -66,7 +66,7 @@ static int read_flag(const struct hypervisor_config *config, const char *key, bo
 
 /* A guest hypervisor is where its machine answers; what its certificate must name is then up to `url`. */
 static int read_url(const struct hypervisor_config *config, struct vsphere_settings *s, struct error *err) {
-    static const char *const schemes[] = {"https://", "http://"};
+    static const char scheme[] = "https://"; /* and no other: the password must not go over the wire as it is */
     const char *url = given(config, "url");
     if (!url && config->endpoint) {
         bool v6 = strchr(config->endpoint->host, ':') != NULL;
@@ -77,12 +77,11 @@ static int read_url(const struct hypervisor_config *config, struct vsphere_setti
         error_set(err, ERR_SPEC, config->subject, "it has no url");
         return error_mend(err, "say where the vCenter or ESXi answers: url: https://ADDRESS/sdk");
     }
-    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
-        size_t n = strlen(schemes[i]);
-        if (strncmp(url, schemes[i], n) == 0 && url[n]) {
-            s->url = strchr(url + n, '/') ? xstrdup(url) : xasprintf("%s/sdk", url);
-            return 0;
-        }
+    size_t n = strlen(scheme), host = strncmp(url, scheme, n) == 0 ? strcspn(url + n, "/") : 0;
+    if (host) {
+        bool bare = strlen(url + n + host) <= 1; /* no path, or "/" */
+        s->url = bare ? xasprintf("%.*s/sdk", (int)(n + host), url) : xstrdup(url);
+        return 0;
     }
     error_set(err, ERR_SPEC, config->subject, "url '%s' does not begin with https://", url);
     return error_mend(err, "write it as url: https://ADDRESS/sdk");
