@@ -232,6 +232,8 @@ int vsphere_create_on_esxi(struct hypervisor *hv, const struct machine_spec *spe
  * of, NULL when they are its own. */
 int vsphere_put_extra(struct soap_request *r, const struct machine_spec *spec, const char *base, bool digest,
                       struct error *err) NESTOR_CHECKED;
+/* What keys begin with that nestor writes itself; ends with NULL. */
+extern const char *const vsphere_extra_own[];
 void vsphere_put_digest(struct soap_request *r, const struct machine_spec *spec);
 void vsphere_put_vhv(struct soap_request *r, bool on);
 /* What stands for the digest of a spec that has none. */
