@@ -47,10 +47,10 @@ struct hypervisor_config {
     size_t nparams;
     const char *home; /* nestor's state directory, for drivers that keep files on this machine */
     bool accelerated; /* false: its children run without hardware help (verify failed and nesting: preferred) */
-    /* With DRIVER_TEMPLATES, as far as it is known: what the machines on it that are to nest are cloned from. For
-     * examine. */
+    /* With DRIVER_TEMPLATES, as far as it is known: what the machines on it are cloned from; first the nnesting that
+     * are for machines that nest. For examine. */
     const char *const *templates;
-    size_t ntemplates;
+    size_t ntemplates, nnesting;
     const struct asker *asker; /* for a secret the spec does not point at, and for warnings; NULL: nobody is there */
 };
 
@@ -134,9 +134,10 @@ struct capability {
 enum finding_kind { FINDING_FINE, FINDING_WARNING, FINDING_UNFIT /* a lab cannot work so */ };
 struct finding {
     enum finding_kind kind;
-    const char *subject; /* "port group VM Network" */
-    const char *text;    /* "it rejects forged transmits: nested machines would get no answer" */
-    const char *mend;    /* "" when fine */
+    const char *subject;  /* "port group VM Network" */
+    const char *text;     /* "it rejects forged transmits: nested machines would get no answer" */
+    const char *mend;     /* "" when fine */
+    const char *template; /* only what is still to be made from that template is concerned; NULL: everything is */
 };
 typedef void (*finding_fn)(void *data, const struct finding *finding); /* the finding is valid during the call */
 
@@ -242,6 +243,9 @@ struct driver {
     /* Removes what `networks` calls so, and nothing else; one that is gone is fine. ERR_LOCKED while something is
      * connected to it. */
     int (*remove_network)(struct hypervisor *hv, const char *name, const struct context *ctx, struct error *err);
+    /* With DRIVER_EXTRA: what the keys begin with that it sets itself, in any case; ends with NULL. NULL: it sets none.
+     */
+    const char *const *extra_own;
 };
 
 /* The table of all drivers (drivers/table.c). NULL if there is none of that name. */

@@ -18,8 +18,8 @@ struct inventory_host {
     const struct driver *driver;
     const struct param *params;
     size_t nparams;
-    const char *const *templates; /* of those of the lab's machines on it that are to nest */
-    size_t ntemplates;
+    const char *const *templates; /* of the lab's machines on it; first the nnesting of those that are to nest */
+    size_t ntemplates, nnesting;
     uint32_t parallel; /* units of work at once: what was asked for, else as observed, else the driver's default */
     uint32_t asked;    /* what the spec or the record says of it; 0: nothing */
     bool left;         /* recorded, but not in the spec any more; false without a spec */

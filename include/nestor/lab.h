@@ -138,9 +138,10 @@ typedef int template_check_fn(const struct template *t, struct error *err);
 int lab_load(const char *file, template_check_fn *check, struct lab **ret, struct diagnostics *diags,
              const struct context *ctx, struct error *err) NESTOR_CHECKED;
 void lab_free(struct lab *lab); /* NULL-safe */
-/* What the machines right on that host are made from that are to nest: names of templates, each once, copied to the
- * arena. */
-const char *const *lab_nesting_templates(const struct lab *lab, uint32_t host, struct arena *arena, size_t *ret_n);
+/* What the machines right on that host are made from: names of templates, each once, copied to the arena. First those
+ * of machines that are to nest, *ret_nesting of the *ret_n. */
+const char *const *lab_templates_on(const struct lab *lab, uint32_t host, struct arena *arena, size_t *ret_n,
+                                    size_t *ret_nesting);
 
 /* Sizes as the spec writes them: "128MiB", "1.5GiB", "20GB", plain bytes. ERR_USAGE otherwise. */
 int size_parse(const char *text, uint64_t *ret, struct error *err) NESTOR_CHECKED;

@@ -269,6 +269,10 @@ static void show(const struct collection *c, bool as_json) {
                "lab over; if it is gone for good, remove the folder.\n",
                c->lost[i].path);
     fflush(stdout);
+    if (!c->nlive && !c->cli->quiet)
+        fputs("note: no lab is recorded, so no host but this machine was asked; 'nestor adopt HOST --file FILE' asks "
+              "one\n",
+              stderr);
 }
 
 /* --- removing --- */

@@ -45,7 +45,7 @@ void hosts_add_lab(struct known_hosts *hosts, const struct lab *lab) {
         const struct host *h = &lab->hosts[i];
         struct known_host *known = add(hosts, h->name, h->driver, h->params, h->nparams);
         if (known)
-            known->templates = lab_nesting_templates(lab, (uint32_t)i, &hosts->arena, &known->ntemplates);
+            known->templates = lab_templates_on(lab, (uint32_t)i, &hosts->arena, &known->ntemplates, &known->nnesting);
     }
 }
 
@@ -108,6 +108,7 @@ int host_open(const struct cli *cli, const struct known_host *host, const char *
                                        .nparams = host->nparams,
                                        .templates = host->templates,
                                        .ntemplates = host->ntemplates,
+                                       .nnesting = host->nnesting,
                                        .home = home,
                                        .accelerated = true,
                                        .asker = &cli->asking->asker};

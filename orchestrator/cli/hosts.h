@@ -11,8 +11,8 @@ struct known_host {
     const struct driver *driver;
     const struct param *params;
     size_t nparams;
-    const char *const *templates; /* of machines on it that are to nest, if it is from a lab file */
-    size_t ntemplates;
+    const char *const *templates; /* as struct hypervisor_config has them, if it is from a lab file */
+    size_t ntemplates, nnesting;
 };
 struct known_hosts {
     struct arena arena;

@@ -60,7 +60,7 @@ static int add_hosts(struct inventory *inv, const struct lab *lab, const struct 
         if (add_host(inv, h->name, h->driver, h->params, h->nparams, h->parallel, err))
             return -1;
         struct inventory_host *added = &inv->hosts[inv->nhosts - 1];
-        added->templates = lab_nesting_templates(lab, (uint32_t)i, &inv->arena, &added->ntemplates);
+        added->templates = lab_templates_on(lab, (uint32_t)i, &inv->arena, &added->ntemplates, &added->nnesting);
     }
     for (size_t i = 0; contents && i < contents->nhosts; i++) {
         const struct host_record *h = &contents->hosts[i];

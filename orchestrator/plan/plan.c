@@ -191,6 +191,20 @@ static uint32_t add_removals(struct planner *p, uint32_t r, const char *reason, 
     return after;
 }
 
+/* Nothing is taken away before what takes its place can be made: a misspelt template must not cost a machine. */
+static void add_replace(struct planner *p, uint32_t r, const char *reason) {
+    const struct row *row = &p->inv->rows[r];
+    uint32_t opened = open_inside(p, row->parent);
+    uint32_t reached = row->parent == LAB_NONE ? NO_STEP : p->rows[row->parent].reached;
+    uint32_t image = image_step(p, row, reached), network = network_step(p, row, reached);
+    uint32_t first = (uint32_t)p->plan->nsteps, last = add_removals(p, r, reason, opened);
+    if (last != opened) {
+        add_edge(p, image, first);
+        add_edge(p, network, first);
+    }
+    add_create(p, r, reason, last);
+}
+
 static const char *recorded_digest(const struct row *row) {
     if (row->seen != SEEN_UNKNOWN)
         return row->seen_digest;
@@ -315,7 +329,7 @@ static void plan_row(struct planner *p, uint32_t r) {
         break;
     case CHANGE_REPLACE:
         mine->gone = mine->removed = true;
-        add_create(p, r, reason, add_removals(p, r, reason, open_inside(p, row->parent)));
+        add_replace(p, r, reason);
         break;
     case CHANGE_START:
         mine->cycled = true;

@@ -109,8 +109,20 @@ struct look {
 static void keep_finding(void *data, const struct finding *f) {
     struct look *l = data;
     l->findings = xrealloc(l->findings, (l->n + 1) * sizeof *l->findings);
-    l->findings[l->n++] = (struct finding){f->kind, arena_strdup(&l->arena, f->subject),
-                                           arena_strdup(&l->arena, f->text), arena_strdup(&l->arena, f->mend)};
+    l->findings[l->n++] =
+        (struct finding){f->kind, arena_strdup(&l->arena, f->subject), arena_strdup(&l->arena, f->text),
+                         arena_strdup(&l->arena, f->mend), f->template ? arena_strdup(&l->arena, f->template) : NULL};
+}
+
+/* A template that is gone keeps nobody from starting what was made from it. */
+static bool concerns(const struct finding *f, const struct plan *plan, uint32_t host) {
+    for (size_t i = 0; f->template && i < plan->nsteps; i++) {
+        const struct step *s = &plan->steps[i];
+        if (s->kind == STEP_IMAGE && s->row == LAB_NONE && s->host == host &&
+            strcmp(plan->inventory->lab->templates[s->template].name, f->template) == 0)
+            return true;
+    }
+    return !f->template;
 }
 
 static void tell_finding(const struct look *l, const struct finding *f, struct event_sink *sink) {
@@ -119,10 +131,13 @@ static void tell_finding(const struct look *l, const struct finding *f, struct e
 }
 
 /* Each is told before the first unfit thing ends it. */
-static int judge_findings(const struct look *l, struct event_sink *sink, struct error *err) {
+static int judge_findings(const struct plan *plan, uint32_t host, const struct look *l, struct event_sink *sink,
+                          struct error *err) {
     const struct finding *unfit = NULL;
     for (size_t i = 0; i < l->n; i++) {
         const struct finding *f = &l->findings[i];
+        if (!concerns(f, plan, host))
+            continue;
         if (f->kind != FINDING_FINE)
             tell_finding(l, f, sink);
         if (f->kind == FINDING_UNFIT && !unfit)
@@ -146,7 +161,7 @@ static int judge_host(const struct plan *plan, uint32_t host, const uint64_t *di
             return -1;
         }
     if (check_nesting(plan->inventory, host, c, err) || check_room(plan, host, disk_sizes, c, sink, err) ||
-        judge_findings(l, sink, err))
+        judge_findings(plan, host, l, sink, err))
         return -1;
     if (c->emulated)
         event_emit(sink, (struct event){.kind = EVENT_NOTICE, .path = l->host, .text = c->detail});

@@ -168,6 +168,7 @@ int reach_host(struct reach *r, uint32_t host, struct hypervisor **ret, const st
                                            .nparams = h->nparams,
                                            .templates = h->templates,
                                            .ntemplates = h->ntemplates,
+                                           .nnesting = h->nnesting,
                                            .accelerated = true};
         failed = open_hypervisor(r, h->driver, &config, NULL, place, ctx, err);
     }

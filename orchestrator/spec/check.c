@@ -256,13 +256,30 @@ static void check_clone(struct resolver *r, struct machine_draft *m, const struc
     diagnostic_hint(found, "remove 'clone'");
 }
 
+static bool is_own_key(const struct driver *driver, const char *key) {
+    for (const char *const *own = driver->extra_own; own && *own; own++)
+        if (strncasecmp(key, *own, strlen(*own)) == 0)
+            return true;
+    return false;
+}
+
 static void check_extra(struct resolver *r, struct machine_draft *m, const struct place *place) {
     (void)place;
-    if (!m->extra.at.line || !m->on || can(m->on, DRIVER_EXTRA))
+    if (!m->extra.at.line || !m->on)
         return;
-    struct diagnostic *found =
-        spec_error(r->d->diags, m->extra.at, "the driver '%s' takes no 'extra-config'", m->on->name);
-    diagnostic_hint(found, "remove it: '%s' runs on a hypervisor without such keys", shown(r, &m->name));
+    if (!can(m->on, DRIVER_EXTRA)) {
+        struct diagnostic *found =
+            spec_error(r->d->diags, m->extra.at, "the driver '%s' takes no 'extra-config'", m->on->name);
+        diagnostic_hint(found, "remove it: '%s' runs on a hypervisor without such keys", shown(r, &m->name));
+    }
+    for (size_t i = 0; i < m->extra.n; i++) {
+        const struct param *p = &m->extra.items[i];
+        if (!is_own_key(m->on, p->key))
+            continue;
+        struct diagnostic *found =
+            spec_error(r->d->diags, p->origin, "nestor sets '%s' itself", shown(r, &(struct word){.text = p->key}));
+        diagnostic_hint(found, "remove it; cloud-init's data is given with 'user-data'");
+    }
 }
 
 /* --- names and sizes --- */

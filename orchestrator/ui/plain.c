@@ -76,7 +76,7 @@ static void put_text_of(const struct event *e, const struct active *active, cons
     elapsed_format(e->elapsed_ms, took);
     switch (e->kind) {
     case EVENT_RUN_START:
-        buffer_printf(out, "%s: %llu steps", e->text, (unsigned long long)e->total);
+        buffer_printf(out, "%s: %llu step%s", e->text, (unsigned long long)e->total, e->total == 1 ? "" : "s");
         break;
     case EVENT_RUN_END:
         buffer_printf(out, "%s", e->text);

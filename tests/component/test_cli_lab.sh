@@ -7,8 +7,10 @@ run 0 events
 is "$out" ""
 run 0 gc
 is "$out" "Nothing is left over."
+has "$err" "note: no lab is recorded, so no host but this machine was asked; 'nestor adopt HOST --file FILE' asks one"
 run 0 gc --quiet
 is "$out" ""
+is "$err" ""
 run 0 image verify
 is "$out" "No image is built yet."
 

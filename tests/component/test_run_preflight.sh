@@ -89,3 +89,14 @@ begin "a lab file that is not there"
 nestor up nowhere.yaml --yes
 expect_exit 2
 expect_error "nowhere.yaml"
+
+begin "all hosts are looked at at the same time"
+lab_on "one: { driver: fault }, two: { driver: fault }" "a: { host: one }" "b: { host: two }"
+write_faults "check host?one none hold times=1" "check host?two none hold times=1"
+nestor_begins up box.yaml --yes
+running=$!
+both_are_held() { [ "$(grep -c times=0 "$NESTOR_HOME/faults")" -eq 2 ]; }
+await both_are_held
+rm "$NESTOR_HOME/faults"
+ended $running
+expect_exit 0

@@ -161,7 +161,7 @@ static void what_is_no_vcenter_is_told_so(void **state) {
         {{.trouble = STATUS, .status = 418},
          ERR_PROTOCOL,
          "no answer of a vCenter or ESXi: HTTP status 418 to RetrieveServiceContent",
-         ""},
+         "check what answers there: a vCenter's or ESXi's URL is https://ADDRESS/sdk"},
         {{.trouble = SAYS, .text = "<html>Welcome</html>"},
          ERR_PROTOCOL,
          "the answer to RetrieveServiceContent is not SOAP",

@@ -63,13 +63,32 @@ sed 's/memory: 64MiB/memory: 64MiB, cpus: 3/' lab.yaml >wide.yaml
 nestor up wide.yaml --yes
 expect_exit 1
 expect_error "vc: a machine asks for 3 CPUs, and gets 2 at most" "lower 'cpus:'"
-what="a template that is not there is told before anything is made"
-sed 's/gh-template/gh-tmplate/' lab.yaml >misspelt.yaml
-nestor up misspelt.yaml --yes
+what="a template that is not there is told before anything is made, also to machines that do not nest"
+for nesting in exposed off; do
+    sed "s/gh-template/gh-tmplate/; s/nesting: exposed/nesting: $nesting/" lab.yaml >misspelt.yaml
+    nestor up misspelt.yaml --yes
+    expect_exit 1
+    expect_error "vc: templates: there is no template 'gh-tmplate'" "there are: gh-template"
+done
+nestor doctor --host vc --file misspelt.yaml
 expect_exit 1
-expect_error "host vc: there is no template 'gh-tmplate'" "there are: gh-template"
+expect_out "there is no template 'gh-tmplate'"
+expect_out "ESXi 6.5.0: virtualization is exposed per machine"
 [ "$(query "SELECT count(*) FROM labs")" = 0 ] || fail "the lab was begun"
 [ "$(vm_names)" = gh-template ] || fail "something was made: $(vm_names | tr '\n' ' ')"
+what="a template that is gone keeps nobody from starting what was made from it, and what is changed to it is kept"
+nestor up lab.yaml --yes
+expect_exit 0
+govc object.rename /DC0/vm/gh-template gone >/dev/null
+govc vm.power -off -force "$(vm_names | grep '^course.gh-1-')" >/dev/null
+nestor up lab.yaml --yes
+expect_exit 0
+nestor up misspelt.yaml --yes
+expect_exit 1
+[ "$(vm_count course.gh-)" -eq 3 ] || fail "there are $(vm_names | tr '\n' ' ')"
+nestor down course --yes
+expect_exit 0
+[ "$(vm_names)" = gone ] || fail "there is still $(vm_names | tr '\n' ' ')"
 
 begin "a lab of three guest hypervisors comes and goes on a bare ESXi, which never sees a clone"
 vcsim_start esx

@@ -152,7 +152,8 @@ static void a_standard_port_group_is_judged_by_its_policy(void **state) {
     vcsim_control(&f->proxy, "portgroup \"VM Network\" promiscuous=true forged=true mac=true\n");
     ASSERT_FINDS(f, "fine port group VM Network: it lets nested machines through");
     vcsim_control(&f->proxy, "portgroup \"VM Network\" promiscuous=false forged=true mac=true\n");
-    ASSERT_FINDS(f, "warning port group VM Network: it rejects promiscuous mode:", "set both to accept");
+    ASSERT_FINDS(f, "warning port group VM Network: it rejects promiscuous mode:",
+                 "(accept promiscuous mode in its security settings, ");
     vcsim_control(&f->proxy, "portgroup \"VM Network\" promiscuous=true forged=false mac=true\n");
     ASSERT_FINDS(f, "warning port group VM Network: it rejects forged transmits:");
     vcsim_control(&f->proxy, "portgroup \"VM Network\" promiscuous=true forged=true mac=false\n");
@@ -202,7 +203,7 @@ static const char *const templates[] = {"gh-template", "/DC0/vm/other-template"}
 
 static void tell_templates(struct vsphere_fixture *f, size_t n) {
     f->templates = templates;
-    f->ntemplates = n;
+    f->ntemplates = f->nnesting = n;
 }
 
 static void without_a_network_that_of_the_template_is_judged(void **state) {
@@ -224,9 +225,15 @@ static void without_a_network_that_of_the_template_is_judged(void **state) {
     vcsim_control(&f->proxy, "portgroup \"VM Network\" promiscuous=false forged=true mac=true\n");
     ASSERT_FINDS(f, "warning port group VM Network: it rejects promiscuous mode:",
                  "(those behind NAT do); template gh-template is on it (",
-                 "set both to accept in its security settings, or name a switch (inventory.switch)");
+                 "accept promiscuous mode in its security settings, or name a switch (inventory.switch)");
     VSPHERE_OPEN(f, "inventory.network=DC0_DVPG0");
     assert_does_not_find(f, "template");
+    f->nnesting = 0; /* nothing nests on it */
+    VSPHERE_OPEN(f, "inventory.network=VM Network");
+    assert_does_not_find(f, "port group");
+    VSPHERE_OPEN(f);
+    assert_does_not_find(f, "port group");
+    f->nnesting = 1;
     VSPHERE_OPEN(f, "inventory.switch=vSwitch0");
     assert_does_not_find(f, "template");
     vcsim_control(&f->proxy, "");
@@ -250,8 +257,8 @@ static void what_templates_share_is_looked_at_once(void **state) {
     vcsim_control(&f->proxy, "");
     free(vcsim_run(&f->vcsim, "govc vm.destroy other-template"));
     VSPHERE_OPEN(f);
-    MUST_FAIL(f, driver->examine(f->hv, take_finding, NULL, in_time(f), &f->err), ERR_NOT_FOUND,
-              "there is no template '/DC0/vm/other-template'", "there are: ");
+    ASSERT_FINDS(
+        f, "unfit templates: there is no template '/DC0/vm/other-template' (there are: ", "fine host DC0_C0_H0: ");
     tell_templates(f, 0);
 }
 
@@ -262,7 +269,13 @@ static void the_switch_of_a_network_to_be_made_is_looked_at(void **state) {
     VSPHERE_OPEN(f, "inventory.switch=DVS0");
     ASSERT_FINDS(f, "fine switch DVS0: nestor makes a port group for the lab on it");
     VSPHERE_OPEN(f, "inventory.switch=vSwitch7");
-    ASSERT_FINDS(f, "unfit switch vSwitch7: only 0 of 3 hosts have it");
+    ASSERT_FINDS(f, "unfit switch vSwitch7: there is no distributed switch 'vSwitch7', and no host has a standard one");
+    VSPHERE_OPEN(f, "inventory.switch=DVS0", "inventory.vlan=4095");
+    struct findings told = {0};
+    MUST_FAIL(f, driver->examine(f->hv, take_finding, &told, in_time(f), &f->err), ERR_SPEC,
+              "inventory.vlan 4095 is for standard switches", "a VLAN from 1 to 4094");
+    assert_says(buffer_str(&told.text), "fine host DC0_C0_H0: "); /* what could be looked at is told all the same */
+    buffer_free(&told.text);
 }
 
 static void hosts_and_their_generation_are_told(void **state) {

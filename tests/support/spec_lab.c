@@ -22,6 +22,8 @@ static const struct driver_param far[] = {
     {0},
 };
 
+static const char *const own_keys[] = {"nestor.", "vhv.enable", NULL};
+
 #define DRIVER(text, what, table)                                                                                      \
     { .size = sizeof(struct driver), .api = DRIVER_API, .name = text, .features = what, .params = table }
 static const struct driver drivers[] = {
@@ -30,10 +32,13 @@ static const struct driver drivers[] = {
     DRIVER("kvm", DRIVER_HOST | DRIVER_GUEST, params),
     DRIVER("metal", DRIVER_HOST, needed),
     DRIVER("inner", DRIVER_GUEST, NULL),
-    DRIVER("remote",
-           DRIVER_HOST | DRIVER_GUEST | DRIVER_TEMPLATES | DRIVER_BY_ADDRESS | DRIVER_EXTRA | DRIVER_LINKED_CLONE |
-               DRIVER_FULL_CLONE,
-           far),
+    {.size = sizeof(struct driver),
+     .api = DRIVER_API,
+     .name = "remote",
+     .features = DRIVER_HOST | DRIVER_GUEST | DRIVER_TEMPLATES | DRIVER_BY_ADDRESS | DRIVER_EXTRA |
+                 DRIVER_LINKED_CLONE | DRIVER_FULL_CLONE,
+     .params = far,
+     .extra_own = own_keys},
 };
 static const struct driver *const list[] = {&drivers[0], &drivers[1], &drivers[2],
                                             &drivers[3], &drivers[4], &drivers[5]};

@@ -82,6 +82,7 @@ void vsphere_fixture_open(struct vsphere_fixture *f, const char *const *pairs) {
                                              .home = f->home,
                                              .templates = f->templates,
                                              .ntemplates = f->ntemplates,
+                                             .nnesting = f->nnesting,
                                              .accelerated = true};
     MUST(f, vsphere_driver.open(&config, &f->hv, in_time(f), &f->err));
 }

@@ -15,8 +15,8 @@ struct vsphere_fixture {
     char home[40];
     struct param params[FIXTURE_PARAMS_MAX];
     size_t nparams;
-    const char *const *templates; /* of machines that nest; what a handle is told at its opening */
-    size_t ntemplates;
+    const char *const *templates; /* what a handle is told at its opening; first the nnesting of machines that nest */
+    size_t ntemplates, nnesting;
     struct hypervisor *hv;
     struct context ctx;
     struct error err;

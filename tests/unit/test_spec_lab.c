@@ -216,7 +216,7 @@ static void aliases_and_merges(void **state) {
     lab_free(lab);
 }
 
-static void templates_of_what_nests_are_told_per_host(void **state) {
+static void templates_are_told_per_host_and_of_what_nests_first(void **state) {
     (void)state;
     struct lab *lab = spec_good("lab: x\n"
                                 "hosts: { one: { driver: qemu }, two: { driver: libvirt } }\n"
@@ -229,22 +229,25 @@ static void templates_of_what_nests_are_told_per_host(void **state) {
                                 "  says: { host: one, template: b, nesting: exposed }\n"
                                 "  far: { host: two, template: p }\n");
     struct arena arena = {0};
-    size_t n;
-    const char *const *names = lab_nesting_templates(lab, 0, &arena, &n);
+    size_t n, nesting;
+    const char *const *names = lab_templates_on(lab, 0, &arena, &n, &nesting);
     lab_free(lab);
-    assert_int_equal(n, 2);
+    assert_int_equal(n, 3);
+    assert_int_equal(nesting, 2);
     assert_string_equal(names[0], "a");
     assert_string_equal(names[1], "b");
+    assert_string_equal(names[2], "p");
     arena_free(&arena);
 }
 
-static void a_host_on_which_nothing_nests_has_no_such_templates(void **state) {
+static void a_host_on_which_nothing_nests_has_none_of_the_first(void **state) {
     (void)state;
     struct lab *lab = spec_good("lab: x\nmachines: { a: { template: t } }\n");
     struct arena arena = {0};
-    size_t n;
-    lab_nesting_templates(lab, 0, &arena, &n);
-    assert_int_equal(n, 0);
+    size_t n, nesting;
+    lab_templates_on(lab, 0, &arena, &n, &nesting);
+    assert_int_equal(n, 1);
+    assert_int_equal(nesting, 0);
     lab_free(lab);
     arena_free(&arena);
 }
@@ -255,8 +258,8 @@ int main(void) {
         cmocka_unit_test(what_is_not_said),
         cmocka_unit_test(what_is_said),
         cmocka_unit_test(defaults_hold_at_every_level),
-        cmocka_unit_test(templates_of_what_nests_are_told_per_host),
-        cmocka_unit_test(a_host_on_which_nothing_nests_has_no_such_templates),
+        cmocka_unit_test(templates_are_told_per_host_and_of_what_nests_first),
+        cmocka_unit_test(a_host_on_which_nothing_nests_has_none_of_the_first),
         cmocka_unit_test(the_login_is_the_nearest),
         cmocka_unit_test(counts_expand_in_order),
         cmocka_unit_test(a_branch_stays_on_its_host),

@@ -150,6 +150,10 @@ static void bad_extra_config(void **state) {
         "lab: x\nmachines: { a: { template: t, extra-config: { a: b } } }\n",
         "2:31: error: the driver 'qemu' takes no 'extra-config'; remove it: 'a' runs on a hypervisor without "
         "such keys");
+    assert_refused(
+        A("template: t, extra-config: { a: b, NESTOR.lab: c, vhv.enable: \"TRUE\", nestor: d }"),
+        "4:43: error: nestor sets 'NESTOR.lab' itself; remove it; cloud-init's data is given with 'user-data'",
+        "4:58: error: nestor sets 'vhv.enable' itself; remove it; cloud-init's data is given with 'user-data'");
     cleanup_buffer struct buffer many = {0}, large = {0};
     buffer_puts(&many, FAR "machines: { a: { template: t, extra-config: { k: v");
     for (int i = 0; i < 100; i++)

@@ -52,12 +52,14 @@ static void each_event_is_a_line_with_the_time_since_the_first(void **state) {
     TELL(l, 6300, EVENT_STEP_SKIPPED, .path = "q/kvm2", .step = "reach");
     TELL(l, 6400, EVENT_NOTICE, .path = "local", .text = "emulates");
     TELL(l, 130400, EVENT_RUN_END, .text = "done");
+    TELL(l, 130400, EVENT_RUN_START, .text = "down", .total = 1);
     expect(l, "[    0.0s] up: 12 steps\n"
               "[    0.1s] q/kvm1: start begins: not there\n"
               "[    1.3s] q/kvm1: start done in 1.2s\n"
               "[    1.3s] q/kvm2: reach not done: something it needs has failed\n"
               "[    1.4s] local: emulates\n"
-              "[  125.4s] done\n");
+              "[  125.4s] done\n"
+              "[  125.4s] down: 1 step\n");
 }
 
 static void the_steps_of_one_change_tell_its_reason_once(void **state) {

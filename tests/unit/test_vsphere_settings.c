@@ -83,6 +83,11 @@ static void a_url_without_a_path_gets_the_sdk(void **state) {
     assert_string_equal(s.url, "https://vc.example/sdk");
     vsphere_settings_free(&s);
     given_free(&g);
+    give(&g, GIVEN("url=https://vc.example:8443/", "username=anna"));
+    assert_int_equal(vsphere_settings_read(&g.config, &s, NULL), 0);
+    assert_string_equal(s.url, "https://vc.example:8443/sdk");
+    vsphere_settings_free(&s);
+    given_free(&g);
 }
 
 static void a_flag_that_is_off_excludes_nothing(void **state) {
@@ -129,6 +134,8 @@ static void nonsense_is_refused_with_a_mend(void **state) {
     (void)state;
     assert_refused(GIVEN("username=anna"), "it has no url", "url: https://ADDRESS/sdk");
     assert_refused(GIVEN("url=vc.example", "username=anna"), "'vc.example' does not begin with https://", "https://");
+    assert_refused(GIVEN("url=http://vc.example/sdk", "username=anna"), "does not begin with https://",
+                   "https://ADDRESS/sdk");
     assert_refused(GIVEN("url=https://", "username=anna"), "does not begin with https://", "https://ADDRESS/sdk");
     assert_refused(GIVEN("url=https://vc/sdk"), "it has no username", "username: administrator@vsphere.local");
     assert_refused(GIVEN(HOST, "port=8443"), "port is for guest hypervisors", "https://ADDRESS:8443/sdk");
@@ -192,6 +199,7 @@ static void with_file(const char *text, mode_t mode, enum error_code expected, c
         assert_string_equal(got, cause);
     else
         assert_non_null(strstr(err.cause, cause));
+    assert_int_equal(expected != ERR_NONE, err.mend[0] != '\0');
     assert_null(strstr(err.cause, "swordfish"));
     unlink(path);
 }
@@ -206,8 +214,8 @@ static void a_password_comes_from_a_file_of_ones_own(void **state) {
     with_file("swordfish", 0600, ERR_NONE, "swordfish");
     with_file("swordfish\n", 0640, ERR_IO, "others may read the password file (mode 0640)");
     with_file("swordfish\n", 0604, ERR_IO, "others may read the password file (mode 0604)");
-    with_file("", 0600, ERR_IO, "the password file is empty");
-    with_file("\n", 0600, ERR_IO, "the password file is empty");
+    with_file("", 0600, ERR_IO, "the first line of the password file is empty");
+    with_file("\n", 0600, ERR_IO, "the first line of the password file is empty");
     with_file(endless, 0600, ERR_IO, "longer than a password can be");
 }
 

@@ -135,14 +135,14 @@ static void tell_each(const char *list, enum finding_kind kind, finding_fn fn, v
         if (!what)
             continue;
         *what++ = '\0';
-        const struct finding f = {kind, subject, what + strspn(what, " "), "change it there"};
+        const struct finding f = {kind, subject, what + strspn(what, " "), "change it there", NULL};
         fn(data, &f);
     }
 }
 
 static int remote_examine(struct hypervisor *hv, finding_fn fn, void *data, const struct context *ctx,
                           struct error *err) {
-    static const struct finding fine = {FINDING_FINE, "licence", "it allows everything", ""};
+    static const struct finding fine = {FINDING_FINE, "licence", "it allows everything", "", NULL};
     if (fake_begin(hv, hv->subject, "examining it", ctx, err))
         return -1;
     fn(data, &fine);

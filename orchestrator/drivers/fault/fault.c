@@ -159,7 +159,7 @@ static int fault_connect(struct hypervisor *hv, const struct machine_spec *spec,
 
 static int fault_examine(struct hypervisor *hv, finding_fn fn, void *data, const struct context *ctx,
                          struct error *err) {
-    static const struct finding nothing = {FINDING_FINE, "wrapped driver", "it examines nothing", ""};
+    static const struct finding nothing = {FINDING_FINE, "wrapped driver", "it examines nothing", "", NULL};
     if (hv->driver->examine)
         return WITH_FAULTS(FAULT_EXAMINE, hv->subject, examine(hv->inner, fn, data, ctx, err));
     if (context_check(ctx, hv->subject, "examining it", err))

@@ -57,26 +57,33 @@ static int take_host(void *data, struct vim_object *o, struct error *err) {
     return 0;
 }
 
+/* "3 of 4 hosts support"; the caller frees it. */
+static char *words_for_many(const struct sum *s, bool can_nest) {
+    if (!can_nest)
+        return xasprintf("none of its %u hosts supports", s->usable);
+    return s->can ? xasprintf("%u of %u hosts support", s->can, s->usable)
+                  : xasprintf("%u hosts; the server does not tell whether they support", s->usable);
+}
+
+static char *words_for_one(const struct sum *s, bool can_nest) {
+    return xstrdup(!can_nest ? "its host does not support"
+                   : s->can  ? "its host supports"
+                             : "the server does not tell whether its host supports");
+}
+
 static void judge(const struct hypervisor *hv, const struct sum *s, struct capability *c) {
-    const char *name = vim_service(hv->vim)->full_name;
     c->can_nest = s->usable > s->cannot;
     memcpy(c->flag, c->can_nest ? s->flag : "", c->can_nest ? sizeof c->flag : 1);
+    if (!c->can_nest)
+        snprintf(c->reason, sizeof c->reason, "host-not-capable");
     if (!s->usable) {
-        snprintf(c->reason, sizeof c->reason, "host-not-capable");
-        snprintf(c->detail, sizeof c->detail, "none of its %u hosts is connected and out of maintenance mode",
-                 s->hosts);
-    } else if (!c->can_nest) {
-        snprintf(c->reason, sizeof c->reason, "host-not-capable");
-        snprintf(c->detail, sizeof c->detail, "%.80s: none of its %u hosts supports nested virtualization", name,
-                 s->usable);
-    } else if (s->can) {
-        snprintf(c->detail, sizeof c->detail, "%.80s: %u of %u hosts support nested virtualization", name, s->can,
-                 s->usable);
-    } else {
-        snprintf(c->detail, sizeof c->detail,
-                 "%.80s: %u hosts; the server does not tell whether they support nested virtualization", name,
-                 s->usable);
+        cleanup_free char *whose =
+            s->hosts == 1 ? xstrdup("its host is not") : xasprintf("none of its %u hosts is", s->hosts);
+        snprintf(c->detail, sizeof c->detail, "%s connected and out of maintenance mode", whose);
+        return;
     }
+    cleanup_free char *words = (s->usable == 1 ? words_for_one : words_for_many)(s, c->can_nest);
+    snprintf(c->detail, sizeof c->detail, "%.80s: %s nested virtualization", vim_service(hv->vim)->full_name, words);
 }
 
 /* --- what is looked at --- */

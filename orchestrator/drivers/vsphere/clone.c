@@ -22,20 +22,7 @@ static void put_option(struct soap_request *r, const char *key, const char *valu
     soap_close(r);
 }
 
-/* What nestor writes itself may not be written by others. */
-static int put_wanted(struct soap_request *r, const struct machine_spec *spec, struct error *err) {
-    static const char *const ours[] = {"nestor.", "guestinfo.metadata", "guestinfo.userdata", "vhv.enable"};
-    for (size_t i = 0; i < spec->nextra; i++) {
-        const struct param *p = &spec->extra[i];
-        for (size_t k = 0; k < sizeof ours / sizeof *ours; k++)
-            if (strncasecmp(p->key, ours[k], strlen(ours[k])) == 0) {
-                error_set(err, ERR_SPEC, spec->tag.path, "extra-config has %s, which nestor sets itself", p->key);
-                return error_mend(err, "leave it out; cloud-init's data is given with 'user-data:'");
-            }
-        put_option(r, p->key, p->value);
-    }
-    return 0;
-}
+const char *const vsphere_extra_own[] = {"nestor.", "guestinfo.metadata", "guestinfo.userdata", "vhv.enable", NULL};
 
 static int put_guestinfo(struct soap_request *r, const struct machine_spec *spec, const char *what, const char *text,
                          struct error *err) {
@@ -69,10 +56,12 @@ int vsphere_put_extra(struct soap_request *r, const struct machine_spec *spec, c
         put_option(r, "nestor.base", base);
     if (digest)
         vsphere_put_digest(r, spec);
-    return put_guestinfo(r, spec, "metadata", spec->meta_data, err) ||
-                   put_guestinfo(r, spec, "userdata", spec->user_data, err) || put_wanted(r, spec, err)
-               ? -1
-               : 0;
+    if (put_guestinfo(r, spec, "metadata", spec->meta_data, err) ||
+        put_guestinfo(r, spec, "userdata", spec->user_data, err))
+        return -1;
+    for (size_t i = 0; i < spec->nextra; i++)
+        put_option(r, spec->extra[i].key, spec->extra[i].value);
+    return 0;
 }
 
 char *vsphere_annotation(const struct machine_spec *spec) {

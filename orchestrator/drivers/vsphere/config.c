@@ -66,7 +66,7 @@ static int read_flag(const struct hypervisor_config *config, const char *key, bo
 
 /* A guest hypervisor is where its machine answers; what its certificate must name is then up to `url`. */
 static int read_url(const struct hypervisor_config *config, struct vsphere_settings *s, struct error *err) {
-    static const char *const schemes[] = {"https://", "http://"};
+    static const char scheme[] = "https://"; /* and no other: the password must not go over the wire as it is */
     const char *url = given(config, "url");
     if (!url && config->endpoint) {
         bool v6 = strchr(config->endpoint->host, ':') != NULL;
@@ -77,12 +77,11 @@ static int read_url(const struct hypervisor_config *config, struct vsphere_setti
         error_set(err, ERR_SPEC, config->subject, "it has no url");
         return error_mend(err, "say where the vCenter or ESXi answers: url: https://ADDRESS/sdk");
     }
-    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
-        size_t n = strlen(schemes[i]);
-        if (strncmp(url, schemes[i], n) == 0 && url[n]) {
-            s->url = strchr(url + n, '/') ? xstrdup(url) : xasprintf("%s/sdk", url);
-            return 0;
-        }
+    size_t n = strlen(scheme), host = strncmp(url, scheme, n) == 0 ? strcspn(url + n, "/") : 0;
+    if (host) {
+        bool bare = strlen(url + n + host) <= 1; /* no path, or "/" */
+        s->url = bare ? xasprintf("%.*s/sdk", (int)(n + host), url) : xstrdup(url);
+        return 0;
     }
     error_set(err, ERR_SPEC, config->subject, "url '%s' does not begin with https://", url);
     return error_mend(err, "write it as url: https://ADDRESS/sdk");
@@ -182,8 +181,10 @@ static int read_password_file(const char *path, struct buffer *ret, struct error
     char text[PASSWORD_MAX + 2] = "";
     /* O_NONBLOCK: a FIFO of that name must be refused below, not waited for. */
     cleanup_close int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0)
-        return error_set_errno(err, errno, path, "cannot open the password file");
+    if (fd < 0) {
+        error_set_errno(err, errno, path, "cannot open the password file");
+        return error_mend(err, "correct password: { file: } in the lab file, from whose folder the path is seen");
+    }
     if (check_file(fd, path, err))
         return -1;
     ssize_t got = pread(fd, text, sizeof text - 1, 0);
@@ -193,9 +194,11 @@ static int read_password_file(const char *path, struct buffer *ret, struct error
     if (len > 0 && len <= PASSWORD_MAX)
         buffer_append(ret, text, len);
     explicit_bzero(text, sizeof text);
-    if (len > PASSWORD_MAX)
-        return error_set(err, ERR_IO, path, "its first line is longer than a password can be");
-    return len ? 0 : error_set(err, ERR_IO, path, "the password file is empty");
+    if (len > 0 && len <= PASSWORD_MAX)
+        return 0;
+    error_set(err, ERR_IO, path, "the first line of the password file is %s",
+              len ? "longer than a password can be" : "empty");
+    return error_mend(err, "write the password there, and nothing else");
 }
 
 static int read_password_env(const struct hypervisor *hv, const char *name, struct buffer *ret, struct error *err) {

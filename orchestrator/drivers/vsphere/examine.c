@@ -14,8 +14,9 @@ void vsphere_tell(struct vsphere_examination *x, enum finding_kind kind, const c
     buffer_vprintf(&text, fmt, ap);
     va_end(ap);
     x->items = xrealloc(x->items, (x->n + 1) * sizeof *x->items);
-    x->items[x->n++] = (struct finding){kind, arena_strdup(&x->arena, subject),
-                                        arena_strdup(&x->arena, buffer_str(&text)), arena_strdup(&x->arena, mend)};
+    x->items[x->n++] =
+        (struct finding){kind, arena_strdup(&x->arena, subject), arena_strdup(&x->arena, buffer_str(&text)),
+                         arena_strdup(&x->arena, mend), NULL};
 }
 
 /* --- the licence --- */
@@ -94,6 +95,10 @@ static int look_at_hosts(struct vsphere_examination *x, const struct context *ct
 
 /* --- the templates --- */
 
+bool vsphere_is_missing(const struct error *why) {
+    return (why->code == ERR_NOT_FOUND || why->code == ERR_CONFLICT) && !vim_fault_any(why);
+}
+
 struct finding_templates {
     struct hypervisor *hv;
     const struct context *ctx;
@@ -108,27 +113,35 @@ static void find_template(void *data, size_t i) {
     error_clear(&f->failed[i]);
 }
 
+static void tell_missing(struct vsphere_examination *x, const char *template, const struct error *why) {
+    vsphere_tell(x, FINDING_UNFIT, "templates", why->mend, "%s", why->cause);
+    x->items[x->n - 1].template = template;
+}
+
 /* All at the same time: better missed now than when the first machine is made. */
-static int find_templates(struct hypervisor *hv, const struct context *ctx, struct error *err) {
-    size_t n = hv->config.ntemplates, first = 0;
-    struct finding_templates f = {hv, ctx, xcalloc(n + 1, sizeof *f.failed)};
-    parallel_each(n, find_template, &f);
-    while (first < n && f.failed[first].code == ERR_NONE)
-        first++;
-    if (first < n && err)
-        *err = f.failed[first];
+static int look_at_templates(struct vsphere_examination *x, const struct context *ctx, struct error *err) {
+    const struct hypervisor_config *config = &x->hv->config;
+    struct finding_templates f = {x->hv, ctx, xcalloc(config->ntemplates + 1, sizeof *f.failed)};
+    const struct error *failed = NULL;
+    parallel_each(config->ntemplates, find_template, &f);
+    for (size_t i = 0; i < config->ntemplates && !failed; i++) {
+        if (f.failed[i].code == ERR_NONE)
+            continue;
+        if (vsphere_is_missing(&f.failed[i]))
+            tell_missing(x, config->templates[i], &f.failed[i]);
+        else
+            failed = &f.failed[i];
+    }
+    int rc = failed ? -1 : 0;
+    if (failed && err)
+        *err = *failed;
     free(f.failed);
-    return first < n ? -1 : 0;
+    return rc;
 }
 
 /* --- all of it --- */
 
-enum look { LOOK_LICENCE, LOOK_HOSTS, LOOK_NETWORK, LOOK_MAX };
-
-static int take_templates(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
-    (void)data;
-    return find_templates(hv, ctx, err);
-}
+enum look { LOOK_LICENCE, LOOK_HOSTS, LOOK_NETWORK, LOOK_TEMPLATES, LOOK_MAX };
 
 static int take_licence(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
     (void)hv;
@@ -143,6 +156,11 @@ static int take_network(struct hypervisor *hv, void *data, const struct context 
     return vsphere_examine_network((struct vsphere_examination *)data + LOOK_NETWORK, ctx, err);
 }
 
+static int take_templates(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    (void)hv;
+    return look_at_templates((struct vsphere_examination *)data + LOOK_TEMPLATES, ctx, err);
+}
+
 int vsphere_examine(struct hypervisor *hv, finding_fn fn, void *data, const struct context *ctx, struct error *err) {
     static const vsphere_look looks[] = {take_licence, take_hosts, take_network, take_templates, NULL};
     struct vsphere_examination all[LOOK_MAX];
@@ -152,7 +170,7 @@ int vsphere_examine(struct hypervisor *hv, finding_fn fn, void *data, const stru
         all[i] = (struct vsphere_examination){.hv = hv};
     int failed = vsphere_look_at_once(hv, looks, all, ctx, err);
     for (int i = 0; i < LOOK_MAX; i++) {
-        for (size_t k = 0; !failed && k < all[i].n; k++)
+        for (size_t k = 0; k < all[i].n; k++) /* what was seen is told, also when something else was not */
             fn(data, &all[i].items[k]);
         free(all[i].items);
         arena_free(&all[i].arena);

@@ -46,6 +46,10 @@ static void judge(const struct where *w, const char *name, const struct policy *
     cleanup_free char *subject = xasprintf("port group %s", name), *why = whose(w);
     cleanup_buffer struct buffer rejected = {0};
     put_rejected(&rejected, p);
+    cleanup_free char *accept = xasprintf(
+        "accept %s in its security settings, or name a switch (inventory.switch) instead of a network: nestor "
+        "then makes a port group that is fit",
+        buffer_str(&rejected));
     if (memcmp(p, &untold, sizeof untold) == 0)
         vsphere_tell(w->x, FINDING_WARNING, subject, "see its security settings in the vSphere Client",
                      "the server does not tell whether it accepts forged transmits and promiscuous mode%s", why);
@@ -53,14 +57,13 @@ static void judge(const struct where *w, const char *name, const struct policy *
         vsphere_tell(w->x, FINDING_FINE, subject, "", "it lets nested machines through%s%s",
                      p->learning == 1 ? " by MAC learning" : "", why);
     else
-        vsphere_tell(
-            w->x, FINDING_WARNING, subject,
-            distributed ? "accept forged transmits, and switch on MAC learning (distributed switch 6.6 or later) or "
-                          "promiscuous mode"
-                        : "set both to accept in its security settings, or name a switch (inventory.switch) instead of "
-                          "a network: nestor then makes a port group that is fit",
-            "it rejects %s: nested machines that are bridged to it get no answer (those behind NAT do)%s",
-            buffer_str(&rejected), why);
+        vsphere_tell(w->x, FINDING_WARNING, subject,
+                     distributed
+                         ? "accept forged transmits, and switch on MAC learning (distributed switch 6.6 or later) or "
+                           "promiscuous mode"
+                         : accept,
+                     "it rejects %s: nested machines that are bridged to it get no answer (those behind NAT do)%s",
+                     buffer_str(&rejected), why);
 }
 
 /* --- a standard switch's --- */
@@ -184,14 +187,20 @@ static int look_at_switch(struct vsphere_examination *x, const struct context *c
     if (vsphere_switch(x->hv, &named, ctx, err))
         return -1;
     bool distributed = moref_is_set(&named.ref);
-    if (!distributed && read_standard(x, &s, ctx, err))
+    if (distributed ? vsphere_check_vlan(x->hv, err) : read_standard(x, &s, ctx, err))
         return -1;
     if (distributed || s.found == s.hosts)
         vsphere_tell(x, FINDING_FINE, subject, "",
                      "nestor makes a port group for the lab on it that lets nested machines through");
-    else
+    else if (s.found)
         vsphere_tell(x, FINDING_UNFIT, subject, "name a switch that is on all of them, or say inventory.host",
                      "only %u of %u hosts have it", s.found, s.hosts);
+    else
+        vsphere_tell(x, FINDING_UNFIT, subject,
+                     "see the names of switches in the networking view of the vSphere Client",
+                     x->hv->vcenter ? "there is no distributed switch '%s', and no host has a standard one of that name"
+                                    : "the host has no switch '%s'",
+                     s.vswitch);
     return 0;
 }
 
@@ -265,8 +274,14 @@ static int look_at_template(struct vsphere_examination *x, struct vsphere_networ
                             const struct context *ctx, struct error *err) {
     const struct where w = {x, x->hv->config.templates[i]};
     const struct vsphere_source *s;
-    if (vsphere_source(x->hv, w.template, true, &s, ctx, err))
+    struct error why = {0};
+    if (vsphere_source(x->hv, w.template, true, &s, ctx, &why)) {
+        if (vsphere_is_missing(&why)) /* which is told elsewhere */
+            return 0;
+        if (err)
+            *err = why;
         return -1;
+    }
     seen[i] = network_of_template(s);
     if (was_looked_at(seen, i, &seen[i]))
         return 0;
@@ -276,7 +291,7 @@ static int look_at_template(struct vsphere_examination *x, struct vsphere_networ
 }
 
 static int look_at_templates(struct vsphere_examination *x, const struct context *ctx, struct error *err) {
-    size_t n = x->hv->config.ntemplates;
+    size_t n = x->hv->config.nnesting;
     struct vsphere_network *seen = xcalloc(n + 1, sizeof *seen);
     int failed = 0;
     for (size_t i = 0; i < n && !failed; i++)
@@ -287,11 +302,15 @@ static int look_at_templates(struct vsphere_examination *x, const struct context
     return failed;
 }
 
+/* Machines that do not nest need nothing of a port group. */
 int vsphere_examine_network(struct vsphere_examination *x, const struct context *ctx, struct error *err) {
+    const struct hypervisor_config *config = &x->hv->config;
     const struct vsphere_network *n;
     if (x->hv->settings.vswitch)
         return look_at_switch(x, ctx, err);
     if (vsphere_network(x->hv, &n, ctx, err))
         return -1;
+    if (config->ntemplates && !config->nnesting)
+        return 0;
     return moref_is_set(&n->ref) ? look_at_named(x, n, ctx, err) : look_at_templates(x, ctx, err);
 }

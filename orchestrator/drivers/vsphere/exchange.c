@@ -32,7 +32,9 @@ static enum outcome of_status(struct vim *v, const char *method, long status, st
         i++;
     error_set(err, i < n ? statuses[i].code : ERR_PROTOCOL, vim_subject(v), "%s: HTTP status %ld to %s",
               i < n ? statuses[i].cause : "no answer of a vCenter or ESXi", status, method);
-    if (i < n && statuses[i].mend)
+    if (i == n)
+        error_mend(err, "check what answers there: a vCenter's or ESXi's URL is https://ADDRESS/sdk");
+    else if (statuses[i].mend)
         error_mend(err, "%s", statuses[i].mend);
     if (i < n && statuses[i].outcome == OUTCOME_UNKNOWN)
         error_retry(err);

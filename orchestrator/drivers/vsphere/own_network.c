@@ -70,7 +70,7 @@ static void put_open_policy(struct soap_request *r) {
 }
 
 /* VmwareDistributedVirtualSwitchVlanIdSpec.vlanId: "0 to 4094"; a trunk would be another type. */
-static int check_vlan(const struct hypervisor *hv, struct error *err) {
+int vsphere_check_vlan(const struct hypervisor *hv, struct error *err) {
     if (hv->settings.vlan <= DVS_VLAN_MAX)
         return 0;
     error_set(err, ERR_SPEC, hv->config.subject,
@@ -151,7 +151,7 @@ static int make_named(struct hypervisor *hv, const char *name, const struct cont
     if (vsphere_switch(hv, &s, ctx, err))
         return -1;
     if (moref_is_set(&s.ref))
-        return check_vlan(hv, err) ? -1 : add_group(hv, &s, name, ctx, err);
+        return vsphere_check_vlan(hv, err) ? -1 : add_group(hv, &s, name, ctx, err);
     int failed = vsphere_network_systems(hv, &systems, ctx, err);
     for (size_t i = 0; !failed && i < systems->n; i++)
         failed = add_to_host(hv, &systems->items[i], name, ctx, err);

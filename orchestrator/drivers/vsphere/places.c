@@ -283,9 +283,11 @@ static int read_compute(struct hypervisor *hv, struct vsphere_compute *c, const 
         return error_set(err, ERR_PROTOCOL, hv->config.subject, "%s has no resource pool", c->compute.id);
     if (!moref_is_set(&c->host))
         return 0;
-    c->usable.n = is_in(&c->usable, &c->host);
-    c->hosts.n = 0;
+    bool usable = is_in(&c->usable, &c->host);
+    c->hosts.n = c->usable.n = 0;
     moref_list_add(&c->hosts, &c->host);
+    if (usable)
+        moref_list_add(&c->usable, &c->host);
     return 0;
 }
 

@@ -146,4 +146,5 @@ const struct driver vsphere_driver = {
     .at_once = vsphere_at_once,
     .networks = vsphere_networks,
     .remove_network = vsphere_remove_network,
+    .extra_own = vsphere_extra_own,
 };

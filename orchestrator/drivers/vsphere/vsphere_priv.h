@@ -236,6 +236,8 @@ int vsphere_create_on_esxi(struct hypervisor *hv, const struct machine_spec *spe
  * of, NULL when they are its own. */
 int vsphere_put_extra(struct soap_request *r, const struct machine_spec *spec, const char *base, bool digest,
                       struct error *err) NESTOR_CHECKED;
+/* What keys begin with that nestor writes itself; ends with NULL. */
+extern const char *const vsphere_extra_own[];
 void vsphere_put_digest(struct soap_request *r, const struct machine_spec *spec);
 void vsphere_put_vhv(struct soap_request *r, bool on);
 /* What stands for the digest of a spec that has none. */
@@ -336,6 +338,8 @@ int vsphere_switch(struct hypervisor *hv, struct vsphere_switch *ret, const stru
 
 /* The name of the network nestor makes for the lab; NULL when it makes none. Caller frees. */
 char *vsphere_own_network(const struct hypervisor *hv);
+/* Whether a distributed switch takes it: ERR_SPEC. */
+int vsphere_check_vlan(const struct hypervisor *hv, struct error *err) NESTOR_CHECKED;
 /* It is there afterwards, if there is to be one. */
 int vsphere_own_network_make(struct hypervisor *hv, const struct context *ctx, struct error *err) NESTOR_CHECKED;
 int vsphere_prune(struct hypervisor *hv, const struct context *ctx, struct error *err);
@@ -353,6 +357,8 @@ struct vsphere_examination {
 };
 void vsphere_tell(struct vsphere_examination *x, enum finding_kind kind, const char *subject, const char *mend,
                   const char *fmt, ...) NESTOR_PRINTF(5, 6);
+/* That a template is not there, or which of several is meant is not clear. */
+bool vsphere_is_missing(const struct error *why);
 int vsphere_examine_network(struct vsphere_examination *x, const struct context *ctx, struct error *err) NESTOR_CHECKED;
 int vsphere_examine(struct hypervisor *hv, finding_fn fn, void *data, const struct context *ctx, struct error *err);
 
