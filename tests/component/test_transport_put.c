@@ -367,8 +367,10 @@ static int group_setup(void **state) {
 static int group_teardown(void **state) {
     (void)state;
     cleanup_free char *script = xasprintf("rm -rf %s", dir);
-    struct context ctx = test_within(10000);
-    assert_int_equal(access_run_ok(local, script, NULL, &ctx, NULL), 0);
+    struct context ctx = test_within(60000);
+    struct error err = {0};
+    if (access_run_ok(local, script, NULL, &ctx, &err))
+        fail_msg("%s", err.cause);
     free(source);
     for (int i = 0; i < WAYS; i++) {
         access_close(vms[i]);

@@ -120,3 +120,22 @@ nestor gc --yes
 expect_exit 0
 before "removed course/vm" "removed $course"
 [ -z "$(networks)" ] || fail "left are $(networks)"
+
+begin "down removes the network of a lab whose file names another one now"
+for mode in vpx esx; do
+    vcsim_start $mode
+    case $mode in
+    vpx) vcsim_template gh-template && switches='vSwitch0 DVS0' ;;
+    esx) vcsim_template gh-template with-disk && switches=vSwitch0 ;;
+    esac
+    for switch in $switches; do
+        lab moved "switch: $switch"
+        up moved
+        network moved >/dev/null
+        lab moved 'network: VM Network'
+        up moved
+        nestor down moved --yes
+        expect_exit 0
+        [ -z "$(networks)" ] || fail "on $switch of $mode there is still $(networks)"
+    done
+done

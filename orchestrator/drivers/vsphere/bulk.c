@@ -68,9 +68,10 @@ struct along {
 };
 
 static struct soap_request *request_along(void *data, const struct context *ctx, struct error *err) {
-    const struct along *a = data;
+    struct along *a = data;
     struct soap_request *r = soap_new("RetrievePropertiesEx", &a->v->service.property_collector);
     (void)ctx, (void)err;
+    error_clear(&a->refused); /* by an attempt that broke */
     soap_open(r, "specSet");
     put_set(r, a->set);
     put_set(r, a->others);

@@ -453,7 +453,7 @@ static int look_at_units(struct hypervisor *hv, void *data, const struct context
 
 int vsphere_observe(struct hypervisor *hv, const char *lab_id, struct observation **ret, const struct context *ctx,
                     struct error *err) {
-    static const vsphere_look looks[] = {look_at_machines, look_at_units, NULL};
+    static const vsphere_look looks[] = {look_at_machines, look_at_units, vsphere_look_for_old_network, NULL};
     uint32_t units = 0;
     if (context_check(ctx, hv->config.subject, "looking at its machines", err) ||
         vsphere_look_at_once(hv, looks, &units, ctx, err))

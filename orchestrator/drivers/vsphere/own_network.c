@@ -22,12 +22,14 @@ static const struct vim_set network_set = {"Network", network_paths},
                             group_set = {"DistributedVirtualPortgroup", group_paths},
                             system_set = {"HostNetworkSystem", system_paths};
 
-char *vsphere_own_network(const struct hypervisor *hv) {
-    if (!hv->settings.vswitch || !hv->config.lab_id)
+static char *name_for_lab(const struct hypervisor *hv) {
+    if (!hv->config.lab_id)
         return NULL;
     return xasprintf(PREFIX "%.*s-%.*s", LAB_MAX, hv->config.lab_name ? hv->config.lab_name : "lab", DIGITS,
                      hv->config.lab_id);
 }
+
+char *vsphere_own_network(const struct hypervisor *hv) { return hv->settings.vswitch ? name_for_lab(hv) : NULL; }
 
 static bool is_group(const struct moref *ref) { return strcmp(ref->type, "DistributedVirtualPortgroup") == 0; }
 
@@ -235,8 +237,19 @@ static int find_made(struct hypervisor *hv, const char *name, struct moref *grou
 }
 
 /* Only what nestor has made for this lab, known by its name. The snapshots of templates stay: see template.c. */
+int vsphere_look_for_old_network(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
+    cleanup_free char *name = hv->settings.vswitch ? NULL : name_for_lab(hv);
+    struct moref found = MOREF_NONE;
+    struct error ignored = {0};
+    (void)data;
+    if (name && vsphere_path_find(hv, PLACE_NETWORK, name, &found, ctx, &ignored))
+        return context_check(ctx, hv->config.subject, "looking for its network", err);
+    atomic_store(&hv->has_old_network, moref_is_set(&found));
+    return 0;
+}
+
 int vsphere_prune(struct hypervisor *hv, const struct context *ctx, struct error *err) {
-    cleanup_free char *name = vsphere_own_network(hv);
+    cleanup_free char *name = hv->settings.vswitch || atomic_load(&hv->has_old_network) ? name_for_lab(hv) : NULL;
     const struct moref_list *systems;
     struct moref group = MOREF_NONE;
     if (context_check(ctx, hv->config.subject, "removing its network", err))

@@ -340,6 +340,9 @@ int vsphere_switch(struct hypervisor *hv, struct vsphere_switch *ret, const stru
 char *vsphere_own_network(const struct hypervisor *hv);
 /* Whether a distributed switch takes it: ERR_SPEC. */
 int vsphere_check_vlan(const struct hypervisor *hv, struct error *err) NESTOR_CHECKED;
+/* One from when the lab file still named a switch: prune removes it as well. One call, beside others. */
+int vsphere_look_for_old_network(struct hypervisor *hv, void *data, const struct context *ctx,
+                                 struct error *err) NESTOR_CHECKED;
 /* It is there afterwards, if there is to be one. */
 int vsphere_own_network_make(struct hypervisor *hv, const struct context *ctx, struct error *err) NESTOR_CHECKED;
 int vsphere_prune(struct hypervisor *hv, const struct context *ctx, struct error *err);
@@ -383,6 +386,7 @@ struct hypervisor {
     struct vim *vim;
     bool vcenter;                  /* else a bare ESXi */
     atomic_bool no_child_disks;    /* the host says that it cannot have them, or has refused them */
+    atomic_bool has_old_network;   /* own_network.c */
     atomic_uint placed;            /* places.c: machines that were given a host in turn */
     int64_t release_ms, unseen_ms; /* own_network.c, clone.c: how long they wait; 0, or what a test wants */
 
