@@ -243,6 +243,9 @@ struct driver {
     /* Removes what `networks` calls so, and nothing else; one that is gone is fine. ERR_LOCKED while something is
      * connected to it. */
     int (*remove_network)(struct hypervisor *hv, const char *name, const struct context *ctx, struct error *err);
+    /* Optional: whether the params, each of which is one of its own, go together and can be read; asks nobody. subject,
+     * params and, of a guest hypervisor, some endpoint are set. ERR_SPEC. */
+    int (*check_params)(const struct hypervisor_config *config, struct error *err);
     /* With DRIVER_EXTRA: what the keys begin with that it sets itself, in any case; ends with NULL. NULL: it sets none.
      */
     const char *const *extra_own;

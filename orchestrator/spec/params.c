@@ -152,6 +152,18 @@ void params_need(struct decoder *d, const struct param_taker *t, const struct pa
     }
 }
 
+void params_fit(struct decoder *d, const struct param_taker *t, const struct params *params, const struct word *name) {
+    static const struct endpoint somewhere = {.host = "127.0.0.1"};
+    const struct hypervisor_config config = {
+        .subject = t->noun, .params = params->items, .nparams = params->n, .endpoint = t->guest ? &somewhere : NULL};
+    struct error why = {0};
+    if (!t->driver->check_params || t->driver->check_params(&config, &why) == 0)
+        return;
+    const char *who = text_excerpt(d->scratch, name->text, SHOWN);
+    struct diagnostic *found = spec_error(d->diags, name->at, "the %s '%s': %s", t->noun, who, why.cause);
+    diagnostic_hint(found, "%s", why.mend);
+}
+
 /* `extra-config`: keys nobody but the hypervisor knows. */
 void decode_extra(struct decoder *d, const struct field *field, const struct entry *entry, void *slot) {
     (void)field;

@@ -24,6 +24,14 @@ static const struct driver_param far[] = {
 
 static const char *const own_keys[] = {"nestor.", "vhv.enable", NULL};
 
+static int check_far(const struct hypervisor_config *config, struct error *err) {
+    const char *insecure = param_get(config, "tls.insecure", "true");
+    if (strcmp(insecure, "true") == 0 || strcmp(insecure, "false") == 0)
+        return 0;
+    error_set(err, ERR_SPEC, config->subject, "'%s'%s is no answer", insecure, config->endpoint ? " inside" : "");
+    return error_mend(err, "say true");
+}
+
 #define DRIVER(text, what, table)                                                                                      \
     { .size = sizeof(struct driver), .api = DRIVER_API, .name = text, .features = what, .params = table }
 static const struct driver drivers[] = {
@@ -38,6 +46,7 @@ static const struct driver drivers[] = {
      .features = DRIVER_HOST | DRIVER_GUEST | DRIVER_TEMPLATES | DRIVER_BY_ADDRESS | DRIVER_EXTRA |
                  DRIVER_LINKED_CLONE | DRIVER_FULL_CLONE,
      .params = far,
+     .check_params = check_far,
      .extra_own = own_keys},
 };
 static const struct driver *const list[] = {&drivers[0], &drivers[1], &drivers[2],

@@ -12,6 +12,19 @@ static const struct template *template_of(const struct lab *lab, const char *pat
     return &lab->templates[spec_machine(lab, path)->template];
 }
 
+/* --- params that do not go together --- */
+
+static void what_a_driver_has_against_its_params_is_told_where_they_are(void **state) {
+    (void)state;
+    static const char trusts[] = "password: { env: P }, tls: { insecure: perhaps }";
+    cleanup_free char *host = xasprintf("lab: x\nhosts:\n  vc: { driver: remote, url: u, %s }\nmachines: { a: "
+                                        "{ template: /T } }\n",
+                                        trusts);
+    cleanup_free char *guest = xasprintf(A("template: /T, memory: 4GiB, hypervisor: { driver: remote, %s }"), trusts);
+    assert_refused(host, "3:3: error: the host 'vc': 'perhaps' is no answer; say true");
+    assert_refused(guest, "4:36: error: the hypervisor 'remote': 'perhaps' inside is no answer; say true");
+}
+
 /* --- templates --- */
 
 static void a_template_on_the_hypervisor_is_a_name_or_a_path(void **state) {
@@ -281,6 +294,7 @@ static void an_address_is_enough_for_what_is_spoken_to_there(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_a_driver_has_against_its_params_is_told_where_they_are),
         cmocka_unit_test(a_template_on_the_hypervisor_is_a_name_or_a_path),
         cmocka_unit_test(one_name_here_and_there_is_two_templates),
         cmocka_unit_test(what_a_machine_runs_in_says_where_templates_are),

@@ -60,6 +60,14 @@ static void vsphere_close(struct hypervisor *hv) {
     free(hv);
 }
 
+static int vsphere_check_params(const struct hypervisor_config *config, struct error *err) {
+    struct vsphere_settings s;
+    if (vsphere_settings_read(config, &s, err))
+        return -1;
+    vsphere_settings_free(&s);
+    return 0;
+}
+
 static int connect_to(struct hypervisor *hv, const struct context *ctx, struct error *err) {
     const struct vsphere_settings *s = &hv->settings;
     hv->vim_config = (struct vim_config){.http = {.subject = hv->config.subject,
@@ -146,5 +154,6 @@ const struct driver vsphere_driver = {
     .at_once = vsphere_at_once,
     .networks = vsphere_networks,
     .remove_network = vsphere_remove_network,
+    .check_params = vsphere_check_params,
     .extra_own = vsphere_extra_own,
 };
