@@ -71,10 +71,15 @@ struct filling {
     struct path_index index;
 };
 
+/* What was proved of a machine that is off or gone holds no more. */
+static bool can_be_proved(const struct machine_view *m) {
+    return strcmp(m->state, "running") == 0 || strcmp(m->state, "failed") == 0;
+}
+
 static void take_evidence(void *data, const struct evidence_record *r) {
     struct filling *f = data;
     uint32_t at = path_index_get(&f->index, r->path);
-    if (at == LAB_NONE)
+    if (at == LAB_NONE || !can_be_proved(&f->view->lab.machines[at]))
         return;
     struct machine_view *m = &f->view->lab.machines[at];
     m->checked = true;

@@ -40,6 +40,8 @@ rm "$(machine box/kvm1)/on"
 expect_seen box/kvm1 stopped
 expect_json '.state == "partial"'
 expect_json '.machines[] | select(.path == "box/kvm1/web1") | .state == "stopped" and (.ready | not)'
+expect_json '.machines[] | select(.path == "box/kvm1") | .nesting.verified == null and .nesting.checked_at == null'
+expect_json '.machines[] | select(.path == "box/kvm2") | .nesting.verified'
 expect_planned box/kvm1 start stopped \
     box/kvm1/web1 start "kvm1 is restarted" box/kvm1/web2 start "kvm1 is restarted"
 repaired
