@@ -171,7 +171,7 @@ static void tell_image(void *data, const char *name, const struct image *image) 
     if (image)
         tell(data, OK, what, NULL, "built, %s", size);
     else
-        tell(data, OK, what, NULL, "not built yet: 'up' does it, or 'nestor image build %s'", name);
+        tell(data, OK, what, NULL, "not built yet: an 'up' that needs it does it, or 'nestor image build %s'", name);
 }
 
 static void check_images(struct doctor *d) {

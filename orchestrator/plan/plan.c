@@ -431,7 +431,7 @@ static void prune_after_down(struct planner *p, uint32_t host) {
     bool removes = false;
     for (size_t i = 0; i < p->plan->nsteps && !removes; i++)
         removes = removes_on(p->plan, i, host);
-    add_prune(p, host, "images no machine uses", removes);
+    add_prune(p, host, "what no machine uses", removes);
 }
 
 /* Removing a machine removes everything inside it, so only the outermost ones need a step. A machine whose presence

@@ -217,13 +217,13 @@ static void down_removes_the_outermost_and_prunes(void **state) {
     expect(NULL, "lab/kvm1 on opens=fake\nlab/kvm1/web1 unknown\nlab/b off", "down",
            "remove lab/kvm1 (down)\n"
            "remove lab/b (down)\n"
-           "prune local (images no machine uses) < remove lab/kvm1, remove lab/b\n");
+           "prune local (what no machine uses) < remove lab/kvm1, remove lab/b\n");
 }
 
 /* A record whose machine cannot be seen may still be there: removing nothing is cheap, leaving something is not. */
 static void down_removes_what_is_only_recorded(void **state) {
     (void)state;
-    expect(NULL, "lab/a unknown", "down", "remove lab/a (down)\nprune local (images no machine uses) < remove lab/a\n");
+    expect(NULL, "lab/a unknown", "down", "remove lab/a (down)\nprune local (what no machine uses) < remove lab/a\n");
 }
 
 /* Images are brought before the first machine is recorded. */
@@ -231,7 +231,7 @@ static void down_of_no_machines_still_prunes(void **state) {
     (void)state;
     struct planned p;
     plan_prepare(&p, NULL, "");
-    assert_string_equal(plan_render(&p, "down"), "prune local (images no machine uses) look\n");
+    assert_string_equal(plan_render(&p, "down"), "prune local (what no machine uses) look\n");
     assert_int_equal(p.plan->nchanges, 0);
     plan_release(&p);
 }
