@@ -278,8 +278,23 @@ static void nesting_is_not_switched_in_what_is_no_domain(void **state) {
     assert_null(changed);
 }
 
+static void nesting_is_switched_whichever_cpu_is_read(void **state) {
+    (void)state;
+    static const char xml[] = "<domain>" TAG "<cpu mode='host-passthrough'/><cpu mode='custom'/></domain>";
+    struct hypervisor hv = hypervisor(true);
+    struct error err = {0};
+    for (int on = 0; on < 2; on++) {
+        struct arena arena = {0};
+        cleanup_free char *changed = NULL;
+        assert_int_equal(domain_set_exposed(&hv, xml, strlen(xml), on, &changed, &err), 0);
+        assert_int_equal(parsed(changed, &arena).exposed, on);
+        arena_free(&arena);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nesting_is_switched_whichever_cpu_is_read),
         cmocka_unit_test(machine_that_boots_its_disk),
         cmocka_unit_test(emulated_machine_that_boots_a_kernel_and_nests),
         cmocka_unit_test(what_was_written_is_read_back),

@@ -210,8 +210,8 @@ int domain_set_exposed(const struct hypervisor *hv, const char *xml, size_t len,
     xmlDoc *doc = parse(xml, len, err);
     if (!doc)
         return -1;
-    xmlNode *domain = xmlDocGetRootElement(doc), *old = child(domain, "cpu");
-    if (old) {
+    xmlNode *domain = xmlDocGetRootElement(doc), *old;
+    while ((old = child(domain, "cpu"))) { /* libvirt writes one; of two, the wrong one would be read afterwards */
         xmlUnlinkNode(old);
         xmlFreeNode(old);
     }
