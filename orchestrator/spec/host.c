@@ -58,12 +58,8 @@ void decode_hypervisor(struct decoder *d, const struct field *field, const struc
     }
     guest->driver.at = entry->key->origin;
     const struct param_taker taker = {guest->driver.driver, "hypervisor", guest_own, 1, true};
-    if (!taker.driver)
-        return;
-    size_t errors = d->diags->nerrors;
-    params_check(d, &taker, &guest->params);
-    if (d->diags->nerrors == errors)
-        params_fit(d, &taker, &guest->params, &(struct word){taker.driver->name, entry->key->origin});
+    if (taker.driver)
+        params_check(d, &taker, &guest->params, &(struct word){taker.driver->name, entry->key->origin});
 }
 
 static void decode_host(struct decoder *d, const struct entry *entry, void *data) {
@@ -75,13 +71,8 @@ static void decode_host(struct decoder *d, const struct entry *entry, void *data
         return;
     decode_keys(d, &host_keys, entry->value, entry, host);
     const struct param_taker taker = {host->driver.driver, "host", host_own, 2, false};
-    if (!taker.driver)
-        return;
-    size_t errors = d->diags->nerrors;
-    params_check(d, &taker, &host->params);
-    params_need(d, &taker, &host->params, &host->name);
-    if (d->diags->nerrors == errors)
-        params_fit(d, &taker, &host->params, &host->name);
+    if (taker.driver)
+        params_check(d, &taker, &host->params, &host->name);
 }
 
 void decode_hosts(struct decoder *d, const struct field *field, const struct entry *entry, void *slot) {

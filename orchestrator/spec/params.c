@@ -128,12 +128,6 @@ static void check_param(struct decoder *d, const struct param_taker *t, struct p
     seen[at] = true;
 }
 
-void params_check(struct decoder *d, const struct param_taker *t, struct params *params) {
-    bool seen[PARAMS_MAX] = {false};
-    for (size_t i = 0; i < params->n; i++)
-        check_param(d, t, &params->items[i], seen);
-}
-
 static bool has(const struct params *params, const struct driver *driver, size_t at) {
     for (size_t i = 0; i < params->n; i++)
         if (param_index(driver, params->items[i].key) == at)
@@ -141,7 +135,8 @@ static bool has(const struct params *params, const struct driver *driver, size_t
     return false;
 }
 
-void params_need(struct decoder *d, const struct param_taker *t, const struct params *params, const struct word *name) {
+static void tell_missing(struct decoder *d, const struct param_taker *t, const struct params *params,
+                         const struct word *name) {
     const struct driver_param *rows = t->driver->params;
     for (size_t i = 0; rows && i < PARAMS_MAX && rows[i].key; i++) {
         if (!rows[i].required || has(params, t->driver, i))
@@ -152,7 +147,8 @@ void params_need(struct decoder *d, const struct param_taker *t, const struct pa
     }
 }
 
-void params_fit(struct decoder *d, const struct param_taker *t, const struct params *params, const struct word *name) {
+static void tell_misfit(struct decoder *d, const struct param_taker *t, const struct params *params,
+                        const struct word *name) {
     static const struct endpoint somewhere = {.host = "127.0.0.1"};
     const struct hypervisor_config config = {
         .subject = t->noun, .params = params->items, .nparams = params->n, .endpoint = t->guest ? &somewhere : NULL};
@@ -161,7 +157,19 @@ void params_fit(struct decoder *d, const struct param_taker *t, const struct par
         return;
     const char *who = text_excerpt(d->scratch, name->text, SHOWN);
     struct diagnostic *found = spec_error(d->diags, name->at, "the %s '%s': %s", t->noun, who, why.cause);
-    diagnostic_hint(found, "%s", why.mend);
+    if (why.mend[0])
+        diagnostic_hint(found, "%s", why.mend);
+}
+
+void params_check(struct decoder *d, const struct param_taker *t, struct params *params, const struct word *name) {
+    size_t errors = d->diags->nerrors;
+    bool seen[PARAMS_MAX] = {false};
+    for (size_t i = 0; i < params->n; i++)
+        check_param(d, t, &params->items[i], seen);
+    if (!t->guest)
+        tell_missing(d, t, params, name);
+    if (d->diags->nerrors == errors)
+        tell_misfit(d, t, params, name);
 }
 
 /* `extra-config`: keys nobody but the hypervisor knows. */

@@ -13,11 +13,8 @@ struct param_taker {
     bool guest; /* of a hypervisor inside a machine */
 };
 
-/* Tells what is unknown, given twice, or a secret written down; resolves paths. */
-void params_check(struct decoder *d, const struct param_taker *t, struct params *params);
-/* Tells, of params that are right each alone, what the driver has against them together. */
-void params_fit(struct decoder *d, const struct param_taker *t, const struct params *params, const struct word *name);
-/* Tells what the driver cannot do without and `name` does not give. */
-void params_need(struct decoder *d, const struct param_taker *t, const struct params *params, const struct word *name);
+/* Tells what is unknown, given twice, or a secret written down, and resolves paths; what the driver cannot do without,
+ * of a host; and if there is nothing of that, what it has against them together. `name` is what they belong to. */
+void params_check(struct decoder *d, const struct param_taker *t, struct params *params, const struct word *name);
 
 #endif

@@ -142,8 +142,8 @@ struct vim_wish {
 int vim_do(struct vim *v, struct soap_request *request, struct moref *ret, bool *ret_uncertain,
            const struct context *ctx, struct error *err) NESTOR_CHECKED;
 /* The same, and if the task has ended when it is looked at first, the object is as that answer shows it; else it is
- * left empty. What it shows of the task's work is so; what it does not show may have been read too early. seen->ret
- * NULL: nobody wants to see it. */
+ * left empty. What it shows of the task's work is so; what it does not show may have been read too early. seen NULL:
+ * vim_do. */
 int vim_do_seeing(struct vim *v, struct soap_request *request, const struct vim_wish *seen, bool *ret_uncertain,
                   const struct context *ctx, struct error *err) NESTOR_CHECKED;
 

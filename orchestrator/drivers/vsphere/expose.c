@@ -94,7 +94,7 @@ static int reconfigure(struct hypervisor *hv, const struct machine_spec *spec, c
     struct error why = {0};
     bool uncertain = false;
     int failed = put_hardware(hv, request, spec, vm, nested, ctx, err);
-    if (!failed && vim_do_seeing(hv->vim, request, &wish, &uncertain, ctx, &why))
+    if (!failed && vim_do_seeing(hv->vim, request, seen ? &wish : NULL, &uncertain, ctx, &why))
         failed = vsphere_vm_failed(hv, &spec->tag, uncertain, &why, err);
     soap_free(request);
     return failed ? error_context(err, "setting its hardware") : 0;

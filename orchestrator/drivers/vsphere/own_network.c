@@ -236,7 +236,6 @@ static int find_made(struct hypervisor *hv, const char *name, struct moref *grou
     return -1;
 }
 
-/* Only what nestor has made for this lab, known by its name. The snapshots of templates stay: see template.c. */
 int vsphere_look_for_old_network(struct hypervisor *hv, void *data, const struct context *ctx, struct error *err) {
     cleanup_free char *name = hv->settings.vswitch ? NULL : name_for_lab(hv);
     struct moref found = MOREF_NONE;
@@ -248,6 +247,7 @@ int vsphere_look_for_old_network(struct hypervisor *hv, void *data, const struct
     return 0;
 }
 
+/* Only what nestor has made for this lab, known by its name. The snapshots of templates stay: see template.c. */
 int vsphere_prune(struct hypervisor *hv, const struct context *ctx, struct error *err) {
     cleanup_free char *name = hv->settings.vswitch || atomic_load(&hv->has_old_network) ? name_for_lab(hv) : NULL;
     const struct moref_list *systems;

@@ -140,5 +140,5 @@ int vim_do(struct vim *v, struct soap_request *request, struct moref *ret, bool 
 int vim_do_seeing(struct vim *v, struct soap_request *request, const struct vim_wish *seen, bool *ret_uncertain,
                   const struct context *ctx, struct error *err) {
     struct follow f = {.v = v};
-    return call_and_follow(&f, request, seen->ret ? seen : NULL, ret_uncertain, ctx, err);
+    return call_and_follow(&f, request, seen, ret_uncertain, ctx, err);
 }
