@@ -2,7 +2,7 @@
 # What looking at a lab costs, and an `up` that finds nothing to do: as many round trips for many machines as for few.
 . "$NESTOR_SOURCE_DIR/tests/support/cli_lib.sh"
 . "$NESTOR_SOURCE_DIR/tests/support/vcsim_lib.sh"
-few=3 many=250
+few=3 many=1000
 
 # write_vc_lab COUNT
 write_vc_lab() {
@@ -12,7 +12,7 @@ hosts:
 $(vcsim_host "$proxy_url" "$proxy_thumbprint")
     inventory: { network: VM Network }
 machines:
-  gh: { host: vc, template: gh-template, count: $1, memory: 32MiB, nesting: exposed, ready: address,
+  gh: { host: vc, template: gh-template, count: $1, memory: 16MiB, nesting: exposed, ready: address,
         extra-config: { SET.guest.ipAddress: 127.0.0.1 } }
 END
 }
@@ -40,7 +40,7 @@ look_at() {
 }
 
 begin "looking at a lab costs the same number of round trips however many machines it has"
-vcsim_start vpx
+vcsim_start vpx -host 12 # they have less than 3 GiB each
 vcsim_template gh-template
 proxy_start --record "$place/calls"
 look_at $few
